@@ -1,0 +1,109 @@
+import type { Meter } from '@opentelemetry/api';
+import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
+import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import type { z } from 'zod';
+
+/**
+ * Anything the service runs. It is made, started once and shut down once, in that order; downstream components are
+ * started first and shut down last.
+ */
+export interface Component {
+  /**
+   * Resolves when the component can work. It does not wait for a connection: connecting happens in the background
+   * and a peer that is away is not a failure. Rejects only for what no patience mends (a port in use, a directory
+   * that cannot be written).
+   */
+  start(): Promise<void>;
+
+  /**
+   * Takes no more data, passes on what it holds and releases everything. Past the deadline it drops what is left and
+   * counts it. Never rejects; safe to call twice, and before `start`.
+   */
+  shutdown(deadline: AbortSignal): Promise<void>;
+}
+
+/** The signals that travel through pipelines. */
+export type SignalKind = 'metrics' | 'logs';
+
+/** Takes metrics, one entry per resource. Rejects with `PermanentError` when trying again is useless. */
+export interface MetricsConsumer {
+  consumeMetrics(metrics: readonly ResourceMetrics[]): Promise<void>;
+}
+
+/**
+ * Takes log records. Records of one resource share one `resource` object, and all records of one scope share one
+ * `instrumentationScope` object: serializers group by identity. Rejects with `PermanentError` when trying again is
+ * useless.
+ */
+export interface LogsConsumer {
+  consumeLogs(logs: readonly ReadableLogRecord[]): Promise<void>;
+}
+
+/** Where a component sends what it has; a signal that is in no pipeline is absent. */
+export interface Consumers {
+  metrics?: MetricsConsumer;
+  logs?: LogsConsumer;
+}
+
+/** Our own log: one line per change of state, never one per attempt or per event. Fields carry the values. */
+export interface Logger {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+}
+
+/** What every component is given besides its own configuration. */
+export interface ComponentSettings {
+  /** The component's id as configured: `type` or `type/name`. */
+  id: string;
+  logger: Logger;
+  /** For self-telemetry; names follow the Collector's (`otelcol_exporter_sent_log_records`). */
+  meter: Meter;
+  /** Version of this program, for user agents and scopes. */
+  version: string;
+}
+
+/** A component type as it stands in a configuration file. Its schema is strict: an unknown key is an error. */
+interface Factory<Config> {
+  /** The name before the slash, `lower_snake_case`. */
+  type: string;
+  /** Older names that are accepted as well, e.g. `otlp` for `otlp_grpc`. */
+  aliases?: readonly string[];
+  /** Parses the component's section; a null section is parsed as `{}`, so every default must stand in the schema. */
+  configSchema: z.ZodType<Config>;
+}
+
+/** One instance serves all pipelines in which its id stands. */
+export interface ReceiverFactory<Config = unknown> extends Factory<Config> {
+  create(config: Config, settings: ComponentSettings, next: Consumers): Component;
+}
+
+/** One instance per pipeline in which its id stands. */
+export interface ProcessorFactory<Config = unknown> extends Factory<Config> {
+  createMetrics(config: Config, settings: ComponentSettings, next: MetricsConsumer): Component & MetricsConsumer;
+  createLogs(config: Config, settings: ComponentSettings, next: LogsConsumer): Component & LogsConsumer;
+}
+
+/** One instance serves all pipelines in which its id stands. */
+export interface ExporterFactory<Config = unknown> extends Factory<Config> {
+  create(config: Config, settings: ComponentSettings): Component & MetricsConsumer & LogsConsumer;
+}
+
+/** Something that serves the service itself rather than its data. Started before and stopped after all pipelines. */
+export interface ExtensionFactory<Config = unknown> extends Factory<Config> {
+  create(config: Config, settings: ComponentSettings): Extension;
+}
+
+export interface Extension extends Component {
+  /** Told when the pipelines are all started (`true`) and when shutdown begins (`false`). */
+  setReady?(ready: boolean): void;
+}
+
+/** What is built in. */
+export interface Factories {
+  receivers: readonly ReceiverFactory[];
+  processors: readonly ProcessorFactory[];
+  exporters: readonly ExporterFactory[];
+  extensions: readonly ExtensionFactory[];
+}

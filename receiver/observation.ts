@@ -1,0 +1,183 @@
+/**
+ * What one source saw, before anyone judged it. Sources report; the correlator decides. All times are milliseconds
+ * since the epoch (with fractions) by the clock of whoever saw the thing happen: the runtime's or the kernel's where
+ * it gives one, else ours.
+ */
+export type Observation =
+  | ContainerSeen
+  | ContainerStarted
+  | ContainerExited
+  | ContainerSignalled
+  | ContainerStopped
+  | ContainerPaused
+  | ContainerRenamed
+  | ContainerRemoved
+  | OomHinted
+  | MemcgAppeared
+  | MemcgGone
+  | OomKillsCounted
+  | NodeOomKillsCounted
+  | MainProcessSeen
+  | SourceGap;
+
+/** Container runtimes, by the names of `container.runtime`. */
+export type RuntimeName = 'docker' | 'containerd' | 'cri-o' | 'podman';
+
+/** Who a container is. What a source does not know is absent. All text but the id comes from users: hostile. */
+export interface ContainerFacts {
+  /** 64 lower-case hex digits, checked by the source. */
+  containerId: string;
+  runtime?: RuntimeName;
+  name?: string;
+  /** As the user wrote it: `registry/name:tag`, `name@sha256:…` or an image id. */
+  image?: string;
+  labels?: Readonly<Record<string, string>>;
+}
+
+/** The runtime was asked for the present state of a container: after a start, at first sight, after a gap. */
+export interface ContainerSeen extends ContainerFacts {
+  kind: 'container_seen';
+  atMs: number;
+  running: boolean;
+  paused: boolean;
+  /** Host pid of the main process while it runs. */
+  pid?: number;
+  createdAtMs?: number;
+  /** Begin of the present life, or of the last one. */
+  startedAtMs?: number;
+  /** End of the last life that ended. */
+  finishedAtMs?: number;
+  /** Exit code of the last life that ended. */
+  exitCode?: number;
+  /** Restarts by restart policy over the container's whole life. */
+  restartCount?: number;
+}
+
+/** The main process was started. */
+export interface ContainerStarted extends ContainerFacts {
+  kind: 'container_started';
+  atMs: number;
+}
+
+/** The main process ended. Docker `die`. */
+export interface ContainerExited extends ContainerFacts {
+  kind: 'container_exited';
+  atMs: number;
+  /** 128 + n where signal n ended it. Absent where the runtime did not tell. */
+  exitCode?: number;
+}
+
+/** Somebody asked the runtime to send a signal. Docker `kill`; a `docker stop` begins with one, too. */
+export interface ContainerSignalled {
+  kind: 'container_signalled';
+  containerId: string;
+  atMs: number;
+  /** Signal number. */
+  signal: number;
+}
+
+/** The runtime carried out a request to stop. Docker sends `stop` after `die`, Podman before or after. */
+export interface ContainerStopped {
+  kind: 'container_stopped';
+  containerId: string;
+  atMs: number;
+}
+
+export interface ContainerPaused {
+  kind: 'container_paused';
+  containerId: string;
+  atMs: number;
+  /** False when it was unpaused. */
+  paused: boolean;
+}
+
+export interface ContainerRenamed {
+  kind: 'container_renamed';
+  containerId: string;
+  atMs: number;
+  name: string;
+}
+
+export interface ContainerRemoved {
+  kind: 'container_removed';
+  containerId: string;
+  atMs: number;
+}
+
+/**
+ * A runtime says that this container is out of memory. A hint to read the counters now, never a count: on cgroup v1
+ * four kills sent 66 of them, and a pod's limit sends one to each container below it.
+ */
+export interface OomHinted {
+  kind: 'oom_hinted';
+  containerId: string;
+  atMs: number;
+}
+
+/** A container's memory cgroup is there and its counters can be read. */
+export interface MemcgAppeared extends ContainerFacts {
+  kind: 'memcg_appeared';
+  atMs: number;
+  /** Path below the memory hierarchy's mount point, with a leading slash. */
+  memcg: string;
+  /**
+   * True when we saw the group being made, so that its counters began at 0 under our eyes; false for a group that
+   * was there before us, whose kills before now are not ours to report.
+   */
+  fresh: boolean;
+}
+
+/** The group was removed, or its files cannot be read any more. Kills since the last reading are unknown. */
+export interface MemcgGone {
+  kind: 'memcg_gone';
+  containerId: string;
+  atMs: number;
+  memcg: string;
+}
+
+/** The kernel's `oom_kill` counter of a container's group (v1: of the group or one below it) went up. */
+export interface OomKillsCounted {
+  kind: 'oom_kills_counted';
+  containerId: string;
+  /** When the new value was read. */
+  atMs: number;
+  /** The group whose counter it is; on v1 it can be one nested below the container's. */
+  memcg: string;
+  /**
+   * By how much the counter rose: one for each dead process, and one more for each `oomGroupKills`, because the
+   * kernel counts the first victim of a `memory.oom.group` kill twice.
+   */
+  oomKills: number;
+  /** By how much `oom_group_kill` rose in the same reading; absent where the kernel has no such counter. */
+  oomGroupKills?: number;
+  /** By how much `oom` of `memory.events.local` or `memory.events` rose: the container's own limit was hit. */
+  ooms?: number;
+}
+
+/** `oom_kill` of /proc/vmstat: every kill on this machine, whoever the victim was. */
+export interface NodeOomKillsCounted {
+  kind: 'node_oom_kills_counted';
+  atMs: number;
+  /** The counter since boot. */
+  total: number;
+}
+
+/** /proc was asked for a container's main process right after a kill. */
+export interface MainProcessSeen {
+  kind: 'main_process_seen';
+  containerId: string;
+  atMs: number;
+  /** False when it is gone, a zombie, or has a SIGKILL pending. */
+  alive: boolean;
+}
+
+/** A source was deaf from `fromMs` to `atMs`. What it then lists may differ from what we knew. */
+export interface SourceGap {
+  kind: 'source_gap';
+  source: string;
+  fromMs: number;
+  atMs: number;
+}
+
+/** Takes an observation; returns at once and never throws. */
+export type Emit = (observation: Observation) => void;
