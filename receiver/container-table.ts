@@ -1,0 +1,197 @@
+import type { MemoryReading } from './cgroup/memory-reading.ts';
+import { begin, end, reconcile, type Life, type Transition } from './life.ts';
+import type { ContainerFacts, Observation, RuntimeName } from './observation.ts';
+
+/** Why a main process ended, as counted by `container.exits`. */
+export type ExitReason = 'completed' | 'error' | 'oom_killed' | 'killed';
+
+/**
+ * What is counted of a workload container, an identity that outlives container ids where an orchestrator gives one.
+ * On a plain Docker host it is the container itself.
+ */
+export interface Workload {
+  /** Begin of the counters: when we first saw it. */
+  firstSeenAtMs: number;
+  oomKills: number;
+  oomIncidents: number;
+  exits: Record<ExitReason, number>;
+  restarts: number;
+  /** Exit code of the last life that ended, if one did and the runtime told it. */
+  lastExitCode?: number;
+}
+
+/** What is known of one container of this node. */
+export interface Container {
+  readonly id: string;
+  runtime?: RuntimeName;
+  name?: string;
+  image?: string;
+  labels?: Readonly<Record<string, string>>;
+  paused: boolean;
+  /** The present life, or the last one. */
+  life?: Life;
+  /** Restarts by restart policy over its whole life, as the runtime counts them. */
+  runtimeRestartCount?: number;
+  /** Its memory cgroup, while that is there. */
+  memcg?: string;
+  /** When its present memory cgroup was made, or first seen: begin of the kernel's own counters. */
+  memcgSinceMs?: number;
+  workload: Workload;
+  /** The last reading of its memory. */
+  memory?: MemoryReading;
+  /** Since when it neither runs nor has a memory cgroup. */
+  goneAtMs?: number;
+  /** Counts up when a fact that telemetry bears has changed: whoever caches what it made of them compares this. */
+  factsVersion: number;
+}
+
+/** The receiver's only state: what is known of each container of this node, bounded in number. */
+export class ContainerTable {
+  readonly #containers = new Map<string, Container>();
+  readonly #maxContainers: number;
+  /** Observations of containers that found no room. */
+  refused = 0;
+
+  constructor(maxContainers: number) {
+    this.#maxContainers = maxContainers;
+  }
+
+  get size(): number {
+    return this.#containers.size;
+  }
+
+  get(containerId: string): Container | undefined {
+    return this.#containers.get(containerId);
+  }
+
+  all(): Iterable<Container> {
+    return this.#containers.values();
+  }
+
+  /** Takes in what was observed; returns the lives that began or ended by it, in their order. */
+  apply(observation: Observation): Transition[] {
+    switch (observation.kind) {
+      case 'container_seen':
+      case 'container_started':
+      case 'container_exited':
+      case 'memcg_appeared':
+        return this.#update(this.get(observation.containerId) ?? this.#add(observation), observation);
+      case 'container_paused':
+      case 'container_renamed':
+      case 'container_removed':
+      case 'memcg_gone':
+        return this.#update(this.get(observation.containerId), observation);
+      default:
+        return [];
+    }
+  }
+
+  /** Forgets the containers that were gone before `goneBeforeMs`. */
+  expire(goneBeforeMs: number): void {
+    for (const { id, goneAtMs } of this.#containers.values()) {
+      if (goneAtMs !== undefined && goneAtMs < goneBeforeMs) this.#containers.delete(id);
+    }
+  }
+
+  #update(container: Container | undefined, observation: ContainerObservation): Transition[] {
+    if (container === undefined) return [];
+    const transitions = takeIn(container, observation);
+    const present = container.memcg !== undefined || isRunning(container);
+    if (present) container.goneAtMs = undefined;
+    else container.goneAtMs ??= observation.atMs;
+    return transitions;
+  }
+
+  #add({ containerId, atMs }: ContainerFacts & { atMs: number }): Container | undefined {
+    if (this.#containers.size >= this.#maxContainers && !this.#forgetLongestGone()) {
+      this.refused++;
+      return undefined;
+    }
+    const container: Container = {
+      id: containerId,
+      paused: false,
+      factsVersion: 0,
+      workload: {
+        firstSeenAtMs: atMs,
+        oomKills: 0,
+        oomIncidents: 0,
+        exits: { completed: 0, error: 0, oom_killed: 0, killed: 0 },
+        restarts: 0,
+      },
+    };
+    this.#containers.set(containerId, container);
+    return container;
+  }
+
+  #forgetLongestGone(): boolean {
+    let longest: Container | undefined;
+    for (const container of this.#containers.values()) {
+      if (container.goneAtMs === undefined) continue;
+      if (longest?.goneAtMs === undefined || container.goneAtMs < longest.goneAtMs) longest = container;
+    }
+    return longest !== undefined && this.#containers.delete(longest.id);
+  }
+}
+
+/** True while its main process runs, as far as a runtime told. */
+export function isRunning({ life }: Container): boolean {
+  return life !== undefined && life.endedAtMs === undefined;
+}
+
+type ContainerObservation = Extract<
+  Observation,
+  {
+    kind:
+      | 'container_seen'
+      | 'container_started'
+      | 'container_exited'
+      | 'container_paused'
+      | 'container_renamed'
+      | 'container_removed'
+      | 'memcg_appeared'
+      | 'memcg_gone';
+  }
+>;
+
+function takeIn(container: Container, observation: ContainerObservation): Transition[] {
+  switch (observation.kind) {
+    case 'container_seen':
+      learn(container, observation);
+      container.paused = observation.paused;
+      return reconcile(container, observation);
+    case 'container_started':
+      learn(container, observation);
+      return begin(container, observation.atMs);
+    case 'container_exited':
+      learn(container, observation);
+      container.paused = false;
+      return end(container, observation.atMs, observation.exitCode);
+    case 'container_paused':
+      container.paused = observation.paused;
+      return [];
+    case 'container_renamed':
+      learn(container, observation);
+      return [];
+    case 'container_removed':
+      return [];
+    case 'memcg_appeared':
+      learn(container, observation);
+      container.memcg = observation.memcg;
+      container.memcgSinceMs = observation.atMs;
+      return [];
+    case 'memcg_gone':
+      if (container.memcg === observation.memcg) container.memcg = undefined;
+      return [];
+  }
+}
+
+/** Takes over what is new; what the observation does not know stays as it was. */
+function learn(container: Container, { runtime, name, image, labels }: Partial<ContainerFacts>): void {
+  const before = { ...container };
+  container.runtime = runtime ?? container.runtime;
+  container.name = name ?? container.name;
+  container.image = image ?? container.image;
+  container.labels = labels ?? container.labels;
+  const keys = ['runtime', 'name', 'image', 'labels'] as const;
+  if (keys.some((key) => before[key] !== container[key])) container.factsVersion++;
+}

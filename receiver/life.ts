@@ -1,0 +1,193 @@
+import type { Container } from './container-table.ts';
+import type { ContainerSeen } from './observation.ts';
+
+/** One run of a container's main process. */
+export interface Life {
+  startedAtMs?: number;
+  endedAtMs?: number;
+  exitCode?: number;
+  /** Host pid of the main process. */
+  pid?: number;
+  /** Who told of the begin and of the end: an event and the runtime's own record of one moment differ. */
+  beginToldBy?: Teller;
+  endToldBy?: Teller;
+  /** End of the life before this one. */
+  previousEndedAtMs?: number;
+  /** We saw it begin, rather than finding it running. */
+  beganUnderOurEyes: boolean;
+}
+
+type Teller = 'event' | 'inspection';
+
+/** A life began again, or ended. Each does so once, however many sources told of it and in whatever order. */
+export type Transition = LifeRestarted | LifeEnded;
+
+export interface LifeRestarted {
+  kind: 'life_restarted';
+  container: Container;
+  atMs: number;
+  /** The life that began. */
+  life: Life;
+  /** The one before it, where it is known. */
+  previous?: Life;
+}
+
+export interface LifeEnded {
+  kind: 'life_ended';
+  container: Container;
+  atMs: number;
+  life: Life;
+}
+
+/**
+ * How far an event and the runtime's own record of the same moment may lie apart. Docker's `start` and `die` follow
+ * StartedAt and FinishedAt by 1 to 100 ms on an idle host and by seconds on a busy one.
+ */
+const sameMomentMs = 5_000;
+
+/** Times of one moment that went through different number formats may differ by so much. */
+const clockGrainMs = 1;
+
+/** So many restarts missed in one gap are told one by one; a larger number is a runtime that counts otherwise. */
+const mostMissedRestarts = 100;
+
+/** An event says that the main process was started. */
+export function begin(container: Container, atMs: number): Transition[] {
+  const { life } = container;
+  if (life === undefined) {
+    container.life = { startedAtMs: atMs, beginToldBy: 'event', beganUnderOurEyes: true };
+    return [];
+  }
+  const stale = life.endedAtMs !== undefined && atMs < life.endedAtMs;
+  const known = life.endedAtMs === undefined && isSameMoment(atMs, life.startedAtMs);
+  if (stale || known) return [];
+  const next: Life = { startedAtMs: atMs, beginToldBy: 'event', beganUnderOurEyes: true };
+  return [...endUnseen(container, atMs), restart(container, next)];
+}
+
+/** An event says that the main process ended. */
+export function end(container: Container, atMs: number, exitCode?: number): Transition[] {
+  const { life } = container;
+  if (life === undefined) {
+    container.life = { beganUnderOurEyes: false };
+    return [endLife(container, atMs, exitCode, 'event')];
+  }
+  if (life.endedAtMs === undefined) {
+    const stale = life.startedAtMs !== undefined && atMs < life.startedAtMs - sameMomentMs;
+    return stale ? [] : [endLife(container, atMs, exitCode, 'event')];
+  }
+  const told = life.endToldBy === 'inspection' ? isSameMoment(atMs, life.endedAtMs) : atMs <= life.endedAtMs;
+  if (told || atMs < life.endedAtMs) return [];
+  return [restart(container, { beganUnderOurEyes: true }), endLife(container, atMs, exitCode, 'event')];
+}
+
+/**
+ * The runtime was asked how the container stands. Works out which ends and restarts were missed since we last knew:
+ * while the runtime or the connection to it was down, or before its events reached us.
+ */
+export function reconcile(container: Container, seen: ContainerSeen): Transition[] {
+  const missed = countMissedRestarts(container, seen);
+  container.runtimeRestartCount = seen.restartCount ?? container.runtimeRestartCount;
+  if (seen.startedAtMs === undefined) return [];
+  const { life } = container;
+  if (life === undefined) {
+    container.life = firstLife(seen);
+    if (!seen.running) container.workload.lastExitCode = seen.exitCode;
+    return [];
+  }
+  if (isOlderThan(seen, life)) return [];
+  if (isSameLife(seen, life)) return [...nameRestart(container, seen), ...confirm(container, seen)];
+  return catchUp(container, seen, Math.max(1, missed));
+}
+
+/** Lives went by unseen: ends the one we knew, and tells of each restart that the runtime counted. */
+function catchUp(container: Container, seen: ContainerSeen, restarts: number): Transition[] {
+  const beganAtMs = seen.startedAtMs ?? seen.atMs;
+  const transitions = endUnseen(container, Math.min(seen.finishedAtMs ?? beganAtMs, beganAtMs));
+  for (let n = 1; n < restarts; n++) {
+    transitions.push(restart(container, { beganUnderOurEyes: false }), ...endUnseen(container, beganAtMs));
+  }
+  transitions.push(restart(container, { startedAtMs: beganAtMs, beginToldBy: 'inspection', beganUnderOurEyes: false }));
+  return [...transitions, ...confirm(container, seen)];
+}
+
+/** The life is the one we know: takes over the pid while it runs, its end once it ended. */
+function confirm(container: Container, seen: ContainerSeen): Transition[] {
+  const { life } = container;
+  if (life === undefined || life.endedAtMs !== undefined) return [];
+  life.startedAtMs = seen.startedAtMs;
+  life.beginToldBy = 'inspection';
+  life.pid = seen.pid ?? life.pid;
+  return seen.running ? [] : [endLife(container, seen.finishedAtMs ?? seen.atMs, seen.exitCode, 'inspection')];
+}
+
+/**
+ * A container that was new to us started under our eyes, and the inspection says that it had run before: that start
+ * was a restart.
+ */
+function nameRestart(container: Container, seen: ContainerSeen): Transition[] {
+  const { life, workload } = container;
+  const ranBefore = seen.running && seen.finishedAtMs !== undefined;
+  if (life === undefined || !life.beganUnderOurEyes || !ranBefore || workload.restarts > 0) return [];
+  const previous: Life = { endedAtMs: seen.finishedAtMs, endToldBy: 'inspection', beganUnderOurEyes: false };
+  return [{ kind: 'life_restarted', container, atMs: seen.startedAtMs ?? seen.atMs, life, previous }];
+}
+
+function firstLife(seen: ContainerSeen): Life {
+  const { startedAtMs, pid } = seen;
+  const life: Life = { startedAtMs, pid, beginToldBy: 'inspection', beganUnderOurEyes: false };
+  if (seen.running) return life;
+  return { ...life, endedAtMs: seen.finishedAtMs ?? seen.atMs, exitCode: seen.exitCode, endToldBy: 'inspection' };
+}
+
+function countMissedRestarts(container: Container, seen: ContainerSeen): number {
+  if (seen.restartCount === undefined || container.runtimeRestartCount === undefined) return 0;
+  return Math.min(seen.restartCount - container.runtimeRestartCount, mostMissedRestarts);
+}
+
+/** The answer was given before something that we know already. */
+function isOlderThan(seen: ContainerSeen, life: Life): boolean {
+  if (seen.running && life.endedAtMs !== undefined && isSameLife(seen, life)) return true;
+  if (life.startedAtMs === undefined) return false;
+  const earliest =
+    life.beginToldBy === 'inspection' ? life.startedAtMs : (life.previousEndedAtMs ?? life.startedAtMs - sameMomentMs);
+  return seen.startedAtMs! < earliest - clockGrainMs;
+}
+
+/**
+ * Two inspections of one life give the same StartedAt to the digit. An event comes after it, and not before the end
+ * of the life before.
+ */
+function isSameLife({ startedAtMs }: ContainerSeen, life: Life): boolean {
+  if (life.startedAtMs === undefined) return life.endedAtMs === undefined || startedAtMs! < life.endedAtMs;
+  const lagMs = life.startedAtMs - startedAtMs!;
+  if (life.beginToldBy === 'inspection') return Math.abs(lagMs) <= clockGrainMs;
+  return lagMs >= -clockGrainMs && lagMs <= sameMomentMs;
+}
+
+function isSameMoment(atMs: number, otherMs: number | undefined): boolean {
+  return otherMs !== undefined && Math.abs(atMs - otherMs) <= sameMomentMs;
+}
+
+function endUnseen(container: Container, atMs: number): Transition[] {
+  return container.life?.endedAtMs === undefined ? [endLife(container, atMs, undefined, 'inspection')] : [];
+}
+
+function endLife(container: Container, atMs: number, exitCode: number | undefined, endToldBy: Teller): LifeEnded {
+  const life = (container.life ??= { beganUnderOurEyes: false });
+  Object.assign(life, { endedAtMs: atMs, exitCode, endToldBy });
+  if (exitCode !== undefined) container.workload.lastExitCode = exitCode;
+  return { kind: 'life_ended', container, atMs, life };
+}
+
+function restart(container: Container, life: Life): LifeRestarted {
+  const previous = container.life;
+  container.life = { ...life, previousEndedAtMs: previous?.endedAtMs };
+  return {
+    kind: 'life_restarted',
+    container,
+    atMs: life.startedAtMs ?? previous?.endedAtMs ?? 0,
+    life: container.life,
+    previous,
+  };
+}
