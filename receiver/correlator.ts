@@ -1,0 +1,339 @@
+import { constants } from 'node:os';
+import { isRunning, type Container, type ExitReason } from './container-table.ts';
+import type { ContainerExit, Evidence, ExitCause, Incident, OomKill } from './incident.ts';
+import type { Ledger } from './ledger.ts';
+import type { Life, Transition } from './life.ts';
+import type { Observation, OomKillsCounted } from './observation.ts';
+
+const { SIGINT, SIGQUIT, SIGTERM, SIGKILL } = constants.signals;
+
+/** Signals that ask a process to end. Others, like SIGHUP, do so only where the process does not handle them. */
+const endingSignals = new Set<number>([SIGINT, SIGQUIT, SIGTERM, SIGKILL]);
+
+/** Exit code of a main process that a SIGKILL ended, or that exits so itself: the runtime does not tell them apart. */
+const exitCodeOfSigkill = 128 + SIGKILL;
+
+/** A signal that somebody asked for explains an exit within this time. */
+const signalExplainsExitForMs = 10_000;
+
+/** A runtime's OOM event belongs to a counted kill this close to it. */
+const hintExplainsKillForMs = 2_000;
+
+/** More signals than this in one life are forgotten, oldest first. */
+const mostSignals = 8;
+
+/** What is known so far of one life's death, or of kills in it, and is not told yet. */
+interface Case {
+  container: Container;
+  /** Absent where no runtime has told of it. */
+  life?: Life;
+  /** Counted, but whether the main process is among them is open. */
+  openKills: OomKillsCounted[];
+  hintedAtMs?: number;
+  signals: { signal: number; atMs: number }[];
+  stopped: boolean;
+  mainProcess?: { alive: boolean; atMs: number };
+  /** The main process was the victim, on this evidence; already told. */
+  initKilled?: Evidence[];
+  ended?: { atMs: number; observedAtMs: number; exitCode?: number };
+  /** When it is judged on what there is. */
+  dueAtMs?: number;
+}
+
+/**
+ * Joins what several witnesses saw of one death into one incident. Pure but for its memory: time is an argument, and
+ * the same observations within the settle time give the same incidents in any order.
+ *
+ * It answers at once when the evidence is complete (the counter rose and /proc shows the main process dying, or alive)
+ * and waits at most `settleMs` for the missing piece otherwise.
+ */
+export class Correlator {
+  readonly #settleMs: number;
+  readonly #ledger: Ledger;
+  /** The present life's case of each container that has one. */
+  readonly #cases = new Map<string, Case>();
+  /** Cases of lives that were followed by another before they were told. */
+  #closing: Case[] = [];
+
+  constructor(settleMs: number, ledger: Ledger) {
+    this.#settleMs = settleMs;
+    this.#ledger = ledger;
+  }
+
+  /** Evidence about a container; `nowMs` is when it reached us. */
+  observe(observation: Observation, container: Container, nowMs: number): Incident[] {
+    switch (observation.kind) {
+      case 'memcg_appeared':
+        if (observation.fresh && !isRunning(container)) this.#close(container);
+        return [];
+      case 'container_removed':
+        return this.#dropIfEmpty(container);
+      case 'oom_kills_counted':
+        return this.#countKills(observation, container, nowMs);
+    }
+    // A stop or a signal that comes after the end was told must not colour the next life.
+    if (!isRunning(container) && !this.#cases.has(container.id)) return [];
+    const open = this.#caseOf(container);
+    switch (observation.kind) {
+      case 'oom_hinted':
+        open.hintedAtMs = observation.atMs;
+        break;
+      case 'container_signalled':
+        open.signals = [...open.signals.slice(1 - mostSignals), observation];
+        break;
+      case 'container_stopped':
+        open.stopped = true;
+        break;
+      case 'main_process_seen':
+        open.mainProcess = observation;
+        break;
+      default:
+        return [];
+    }
+    return this.#judge(open, nowMs);
+  }
+
+  /** A life began or ended. */
+  turn(transition: Transition, nowMs: number): Incident[] {
+    const { container, atMs, life } = transition;
+    if (transition.kind === 'life_restarted') {
+      const open = this.#cases.get(container.id);
+      if (open !== undefined && open.life === undefined && open.ended === undefined) open.life = life;
+      else this.#close(container);
+      return [{ kind: 'restart', container, atMs, observedAtMs: nowMs, previous: transition.previous }];
+    }
+    const ending = this.#caseOf(container);
+    ending.life = life;
+    ending.ended = { atMs, observedAtMs: nowMs, exitCode: life.exitCode };
+    ending.dueAtMs ??= nowMs + this.#settleMs;
+    return this.#judge(ending, nowMs);
+  }
+
+  /** Judges what has waited long enough. Containers that the runtime called out of memory have the first claim. */
+  settle(nowMs: number): Incident[] {
+    const due = this.#open()
+      .filter(({ dueAtMs }) => dueAtMs !== undefined && dueAtMs <= nowMs)
+      .toSorted((a, b) => Number(b.hintedAtMs !== undefined) - Number(a.hintedAtMs !== undefined));
+    return due.flatMap((open) => this.#judge(open, nowMs));
+  }
+
+  /** When `settle` has something to do next, if ever. */
+  get dueAtMs(): number | undefined {
+    const due = this.#open().flatMap(({ dueAtMs }) => dueAtMs ?? []);
+    return due.length === 0 ? undefined : Math.min(...due);
+  }
+
+  #countKills(counted: OomKillsCounted, container: Container, nowMs: number): Incident[] {
+    this.#ledger.account(counted.oomKills);
+    const open = this.#caseOf(container);
+    open.openKills.push(counted);
+    open.dueAtMs = nowMs + this.#settleMs;
+    return this.#judge(open, nowMs);
+  }
+
+  /** Tells what the evidence allows to tell, and forgets the case once its life's end is told. */
+  #judge(open: Case, nowMs: number): Incident[] {
+    const due = open.dueAtMs !== undefined && open.dueAtMs <= nowMs;
+    const incidents: Incident[] = [...this.#judgeKills(open, nowMs, due), ...this.#judgeEnd(open, nowMs, due)];
+    const told = open.ended === undefined || incidents.some(({ kind }) => kind === 'exit');
+    if (open.openKills.length === 0 && told) {
+      open.dueAtMs = undefined;
+      if (open.ended !== undefined || open.life === undefined) this.#forget(open);
+    }
+    return incidents;
+  }
+
+  #judgeKills(open: Case, nowMs: number, due: boolean): OomKill[] {
+    const counted = open.openKills;
+    if (counted.length === 0) return [];
+    const victim = decideVictim(open, due);
+    if (victim === undefined) return [];
+    open.openKills = [];
+    const evidence = evidenceOf(open);
+    const kills = counted.flatMap((rise) => tellRise(open, rise, nowMs, evidence));
+    for (const [index, kill] of kills.entries()) kill.victim = victim === 'init' && index > 0 ? 'child' : victim;
+    if (victim === 'init') open.initKilled = evidence;
+    return kills;
+  }
+
+  #judgeEnd(open: Case, nowMs: number, due: boolean): Incident[] {
+    const { ended } = open;
+    if (ended === undefined) return [];
+    const endedBySigkill = ended.exitCode === exitCodeOfSigkill;
+    if (open.initKilled !== undefined && (endedBySigkill || ended.exitCode === undefined)) {
+      return [tellEnd(open, 'oom_killed', 'oom_container', open.initKilled)];
+    }
+    const asked = decideAsked(open, due);
+    if (asked === 'wait') return [];
+    if (asked === 'stop') return [tellEnd(open, reasonOfStop(ended.exitCode), 'stopped', ['runtime_event'])];
+    if (!endedBySigkill) return [tellOwnEnd(open, ended.exitCode)];
+    if (!due) return [];
+    if (asked === 'kill') return [tellEnd(open, 'killed', 'killed_externally', ['runtime_event'])];
+    return this.#judgeUnexplained(open, nowMs);
+  }
+
+  /**
+   * Nobody asked for this SIGKILL and no counter explains it. Where the group went before its counter could be read,
+   * the machine's own count decides; where that is not to be had either, the runtime's word.
+   */
+  #judgeUnexplained(open: Case, nowMs: number): Incident[] {
+    const counterLost = open.container.memcg === undefined;
+    if (!counterLost) return [tellEnd(open, 'killed', 'killed_externally', ['exit_status', 'memory_events'])];
+    const hinted: Evidence[] = hintOf(open, open.ended!.atMs) === undefined ? [] : ['runtime_event'];
+    if (this.#ledger.total === undefined) {
+      return hinted.length === 0
+        ? [tellEnd(open, 'killed', 'unknown', ['exit_status'])]
+        : tellInferred(open, nowMs, [...hinted, 'exit_status']);
+    }
+    return this.#ledger.takeOne()
+      ? tellInferred(open, nowMs, ['vmstat', ...hinted, 'exit_status'])
+      : [tellEnd(open, 'killed', 'killed_externally', ['exit_status', 'vmstat'])];
+  }
+
+  #caseOf(container: Container): Case {
+    const existing = this.#cases.get(container.id);
+    if (existing !== undefined) return existing;
+    const life = isRunning(container) ? container.life : undefined;
+    const open: Case = { container, life, openKills: [], signals: [], stopped: false };
+    this.#cases.set(container.id, open);
+    return open;
+  }
+
+  /** Another life begins: what this one left open is told when it is due. */
+  #close(container: Container): void {
+    const open = this.#cases.get(container.id);
+    this.#cases.delete(container.id);
+    if (open?.dueAtMs !== undefined) this.#closing.push(open);
+  }
+
+  #dropIfEmpty(container: Container): Incident[] {
+    if (this.#cases.get(container.id)?.dueAtMs === undefined) this.#cases.delete(container.id);
+    return [];
+  }
+
+  #forget(open: Case): void {
+    if (this.#cases.get(open.container.id) === open) this.#cases.delete(open.container.id);
+    this.#closing = this.#closing.filter((closing) => closing !== open);
+  }
+
+  #open(): Case[] {
+    return [...this.#closing, ...this.#cases.values()];
+  }
+}
+
+/** Whether the main process is among the counted victims; undefined while that may still show. */
+function decideVictim(
+  { ended, mainProcess, openKills, life, initKilled }: Case,
+  due: boolean,
+): OomKill['victim'] | undefined {
+  if (initKilled !== undefined) return 'child';
+  if (ended !== undefined)
+    return ended.exitCode === undefined || ended.exitCode === exitCodeOfSigkill ? 'init' : 'child';
+  const looked = mainProcess !== undefined && mainProcess.atMs >= openKills.at(-1)!.atMs;
+  if (looked) return mainProcess.alive ? 'child' : 'init';
+  if (!due) return undefined;
+  return life !== undefined && life.endedAtMs === undefined ? 'child' : 'unknown';
+}
+
+/**
+ * Whether somebody asked the runtime to end this life: by a stop, or by a SIGKILL alone. `wait` while the runtime may
+ * still say that it was a stop.
+ */
+function decideAsked({ container, ended, signals, stopped }: Case, due: boolean): 'stop' | 'kill' | 'wait' | undefined {
+  if (stopped) return 'stop';
+  const recent = signals.filter(({ atMs }) => ended !== undefined && ended.atMs - atMs <= signalExplainsExitForMs);
+  const ending = recent.filter(({ signal }) => endingSignals.has(signal) || ended?.exitCode === 128 + signal);
+  if (ending.some(({ signal }) => signal !== SIGKILL)) return 'stop';
+  // Podman tells of a stop by its event alone, which may come after the end.
+  const stopMayCome = recent.length > 0 || container.runtime === 'podman';
+  if (stopMayCome && !due) return 'wait';
+  return ending.length > 0 ? 'kill' : undefined;
+}
+
+/** When the runtime called the container out of memory, if it did about that time. */
+function hintOf({ hintedAtMs }: Case, atMs: number): number | undefined {
+  return hintedAtMs !== undefined && Math.abs(atMs - hintedAtMs) <= hintExplainsKillForMs ? hintedAtMs : undefined;
+}
+
+function evidenceOf(open: Case): Evidence[] {
+  const { openKills, ended, mainProcess } = open;
+  const hinted = hintOf(open, openKills[0]!.atMs) !== undefined;
+  const exited = ended !== undefined || mainProcess?.alive === false;
+  return [
+    'memory_events',
+    ...(hinted ? (['runtime_event'] as const) : []),
+    ...(exited ? (['exit_status'] as const) : []),
+  ];
+}
+
+/** One record for each process that died; the kernel counts the first victim of a group kill twice. */
+function tellRise(open: Case, rise: OomKillsCounted, nowMs: number, evidence: Evidence[]): OomKill[] {
+  const groupKills = rise.oomGroupKills ?? 0;
+  const { container } = open;
+  const atMs = Math.min(hintOf(open, rise.atMs) ?? rise.atMs, rise.atMs);
+  const group = rise.oomGroupKills === undefined ? undefined : groupKills > 0;
+  return Array.from({ length: rise.oomKills - groupKills }, (_, index) => ({
+    kind: 'oom_kill',
+    container,
+    atMs,
+    observedAtMs: nowMs,
+    incidentId: incidentIdOf(container, rise.atMs, groupKills > 0 ? index % groupKills : index),
+    victim: 'unknown',
+    scope: rise.ooms !== undefined && rise.ooms > 0 ? 'container' : 'unknown',
+    group,
+    evidence,
+  }));
+}
+
+function tellInferred(open: Case, nowMs: number, evidence: Evidence[]): Incident[] {
+  const { container, ended } = open;
+  const atMs = hintOf(open, ended!.atMs) ?? ended!.atMs;
+  const kill: OomKill = {
+    kind: 'oom_kill',
+    container,
+    atMs,
+    observedAtMs: nowMs,
+    incidentId: incidentIdOf(container, atMs, 0),
+    victim: 'init',
+    scope: 'unknown',
+    evidence,
+  };
+  return [kill, tellEnd(open, 'oom_killed', 'oom_container', evidence)];
+}
+
+function incidentIdOf(container: Container, atMs: number, index: number): string {
+  return `${container.id.slice(0, 12)}-${Math.round(atMs * 1000).toString(36)}-${index}`;
+}
+
+/** Nobody asked and nobody killed: the main process ended by itself, or by a signal of its own making. */
+function tellOwnEnd(open: Case, exitCode: number | undefined): ContainerExit {
+  if (exitCode === undefined) return tellEnd(open, 'error', 'unknown', []);
+  if (exitCode === 0) return tellEnd(open, 'completed', 'completed', ['exit_status']);
+  return tellEnd(open, 'error', isSignalled(exitCode) ? 'app_signal' : 'app_error', ['exit_status']);
+}
+
+function reasonOfStop(exitCode: number | undefined): ExitReason {
+  if (exitCode === 0) return 'completed';
+  return exitCode === undefined || isSignalled(exitCode) ? 'killed' : 'error';
+}
+
+/** Runtimes report a main process that a signal ended as 128 + its number. */
+function isSignalled(exitCode: number): boolean {
+  return exitCode > 128 && exitCode <= 128 + 64;
+}
+
+function tellEnd(open: Case, reason: ExitReason, cause: ExitCause, evidence: readonly Evidence[]): ContainerExit {
+  const { container, ended, life } = open;
+  const { atMs, observedAtMs, exitCode } = ended!;
+  return {
+    kind: 'exit',
+    container,
+    atMs,
+    observedAtMs,
+    life: life!,
+    exitCode,
+    reason,
+    cause,
+    evidence: [...new Set<Evidence>([...evidence, 'exit_status'])],
+  };
+}

@@ -1,0 +1,53 @@
+import type { Container, ExitReason } from './container-table.ts';
+import type { Life } from './life.ts';
+
+/** What became of the witnesses' reports: what telemetry tells the world, one record each. */
+export type Incident = OomKill | ContainerExit | ContainerRestart;
+
+/** Which witness spoke, by the values of `oom.evidence`. */
+export type Evidence = 'kernel_log' | 'memory_events' | 'vmstat' | 'runtime_event' | 'exit_status';
+
+/** One process of a container was killed by the kernel's OOM killer. */
+export interface OomKill {
+  kind: 'oom_kill';
+  container: Container;
+  /** When it happened: by the runtime's clock where it told, else when the counter was read. */
+  atMs: number;
+  observedAtMs: number;
+  /** The same for all victims of one invocation of the OOM killer. */
+  incidentId: string;
+  /** `init` is the container's main process; a `child` dies unseen by the runtime. */
+  victim: 'init' | 'child' | 'unknown';
+  /** Whose limit was hit, as far as the counters tell. */
+  scope: 'container' | 'unknown';
+  /** memory.oom.group took the whole cgroup; undefined where the kernel does not tell. */
+  group?: boolean;
+  evidence: Evidence[];
+}
+
+/** Why a main process ended, by the values of `container.exit.cause`. */
+export type ExitCause =
+  'completed' | 'app_error' | 'app_signal' | 'oom_container' | 'stopped' | 'killed_externally' | 'unknown';
+
+/** A container's main process ended. */
+export interface ContainerExit {
+  kind: 'exit';
+  container: Container;
+  atMs: number;
+  observedAtMs: number;
+  life: Life;
+  exitCode?: number;
+  reason: ExitReason;
+  cause: ExitCause;
+  evidence: Evidence[];
+}
+
+/** A new instance of the same workload container was started. */
+export interface ContainerRestart {
+  kind: 'restart';
+  container: Container;
+  atMs: number;
+  observedAtMs: number;
+  /** The life before, where it is known. */
+  previous?: Life;
+}

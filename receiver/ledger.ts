@@ -1,0 +1,72 @@
+/** How long a kill may wait for the counter, event or exit that explains it. */
+const openForMs = 5_000;
+
+/**
+ * What the kernel has counted on this machine (`oom_kill` of /proc/vmstat) against what was accounted for container
+ * by container. A rise that nobody explains within `openForMs` is unattributed, for good.
+ *
+ * Both sides are in the kernel's raw counts, in which a `memory.oom.group` kill counts its first victim twice.
+ */
+export class Ledger {
+  #total: number | undefined;
+  /** Rises of the total that nothing has explained yet, oldest first. */
+  #open: { atMs: number; kills: number }[] = [];
+  /** Kills accounted for before the total showed them: the two are read one after the other. */
+  #ahead = 0;
+  #unattributed = 0;
+
+  /** The kernel's count since boot; undefined until it was read. */
+  get total(): number | undefined {
+    return this.#total;
+  }
+
+  /** Kills since we started that nothing explained in time. Never falls. */
+  get unattributed(): number {
+    return this.#unattributed;
+  }
+
+  /** The kernel's total was read. Its first value is where we begin. */
+  count(total: number, atMs: number): void {
+    let rise = total - (this.#total ?? total);
+    this.#total = total;
+    const explained = Math.min(rise, this.#ahead);
+    this.#ahead -= explained;
+    rise -= explained;
+    if (rise > 0) this.#open.push({ atMs, kills: rise });
+  }
+
+  /** So many kills were found in a container's own counter. */
+  account(kills: number): void {
+    const ahead = kills - this.#take(kills);
+    if (this.#total !== undefined) this.#ahead += ahead;
+  }
+
+  /** Takes one kill that nothing has explained yet, for a container whose own counter is lost. False if there is none. */
+  takeOne(): boolean {
+    return this.#take(1) === 1;
+  }
+
+  /** Gives up on rises that nobody explained in time. */
+  settle(nowMs: number): void {
+    const expired = this.#open.filter(({ atMs }) => atMs + openForMs <= nowMs);
+    this.#open = this.#open.filter(({ atMs }) => atMs + openForMs > nowMs);
+    for (const { kills } of expired) this.#unattributed += kills;
+  }
+
+  /** When `settle` has something to do next, if ever. */
+  get dueAtMs(): number | undefined {
+    const first = this.#open[0];
+    return first && first.atMs + openForMs;
+  }
+
+  #take(kills: number): number {
+    let taken = 0;
+    while (taken < kills && this.#open[0] !== undefined) {
+      const part = Math.min(kills - taken, this.#open[0].kills);
+      taken += part;
+      this.#open[0].kills -= part;
+      if (this.#open[0].kills === 0) this.#open.shift();
+    }
+    return taken;
+  }
+}
