@@ -34,7 +34,7 @@ export interface Container {
   runtimeRestartCount?: number;
   /** Its memory cgroup, while that is there. */
   memcg?: string;
-  /** When its present memory cgroup was made, or first seen: begin of the kernel's own counters. */
+  /** When its present memory cgroup was made, where we saw that: begin of the kernel's own counters. */
   memcgSinceMs?: number;
   workload: Workload;
   /** The last reading of its memory. */
@@ -177,7 +177,7 @@ function takeIn(container: Container, observation: ContainerObservation): Transi
     case 'memcg_appeared':
       learn(container, observation);
       container.memcg = observation.memcg;
-      container.memcgSinceMs = observation.atMs;
+      container.memcgSinceMs = observation.fresh ? observation.atMs : undefined;
       return [];
     case 'memcg_gone':
       if (container.memcg === observation.memcg) container.memcg = undefined;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Emit } from './observation.ts';
 
 /** One witness of what happens on the node. It reports and never judges. */
@@ -17,4 +18,40 @@ export interface Source {
    * without effect where the source has nothing to look at.
    */
   lookAt?(containerId: string): void;
+}
+
+/** Told when a source begins to work, and each time it fails. */
+export interface SourceWatcher {
+  up(): void;
+  down(error: unknown): void;
+}
+
+const firstDelayMs = 100;
+const longestDelayMs = 10_000;
+
+/**
+ * Observes until `signal` is aborted: whenever the subscription breaks, subscribes again, after a delay that doubles
+ * from 100 ms to 10 s and begins anew once a subscription has worked. The only retry loop of the sources. Never
+ * rejects.
+ */
+export async function keepObserving(
+  source: Source,
+  emit: Emit,
+  watcher: SourceWatcher,
+  signal: AbortSignal,
+): Promise<void> {
+  let delayMs = firstDelayMs;
+  const up = (): void => {
+    delayMs = firstDelayMs;
+    watcher.up();
+  };
+  while (!signal.aborted) {
+    try {
+      await source.observe(emit, up, signal);
+    } catch (error) {
+      if (!signal.aborted) watcher.down(error);
+    }
+    await sleep(delayMs, undefined, { signal }).catch(() => undefined);
+    delayMs = Math.min(delayMs * 2, longestDelayMs);
+  }
 }

@@ -1,0 +1,57 @@
+import * as z from 'zod';
+import { duration } from '../pipelines/units.ts';
+import { metrics, resourceAttributes } from './metadata.ts';
+
+/** `metrics: {<name>: {enabled: …}}`: what is not named keeps its default. */
+const metricSwitches = z.strictObject(
+  Object.fromEntries([...metrics.keys()].map((name) => [name, z.strictObject({ enabled: z.boolean() }).optional()])),
+);
+
+const resourceAttributeSwitches = z.strictObject(
+  Object.fromEntries(
+    Object.keys(resourceAttributes).map((name) => [name, z.strictObject({ enabled: z.boolean() }).optional()]),
+  ),
+);
+
+const dockerConfig = z.strictObject({
+  /** False where the runtime must not be asked; the rest then works without names, exit codes and restarts. */
+  enabled: z.boolean().default(true),
+  /** `unix:///…` or `tcp://host:port`; empty: DOCKER_HOST, else the first of the usual sockets that answers. */
+  endpoint: z.string().default(''),
+  /** For one call; the stream of events has no limit. */
+  timeout: duration.default(5_000),
+});
+
+const memcgConfig = z.strictObject({
+  enabled: z.boolean().default(true),
+  /** How often the OOM counters are read where the kernel does not notify (cgroup v1). */
+  poll_interval: duration.default(250),
+  /** How often usage is sampled for container.memory.usage.max where the kernel keeps no resettable peak. */
+  sample_interval: duration.default(1_000),
+  /** Groups beyond this number are left out and counted. */
+  max_groups: z.int().positive().default(10_000),
+});
+
+/** Configuration of `container_lifecycle`. */
+export const configSchema = z.strictObject({
+  /** How often metrics are sent. Events are sent when they happen. */
+  collection_interval: duration.default(10_000),
+  /** Where the host's root file system is seen from here; `/` outside a container. */
+  root_path: z.string().default('/'),
+  /** How long the series of a container go on after it is gone. */
+  grace_period: duration.default(300_000),
+  /** How long a kill or an exit waits for the rest of its evidence, where that is not complete at once. */
+  settle_time: duration.default(600),
+  /** Containers beyond this number are left out and counted; gone ones make room first. */
+  max_containers: z.int().positive().default(10_000),
+  sources: z
+    .strictObject({
+      docker: z.preprocess((section) => section ?? {}, dockerConfig),
+      memcg: z.preprocess((section) => section ?? {}, memcgConfig),
+    })
+    .prefault({}),
+  metrics: metricSwitches.prefault({}),
+  resource_attributes: resourceAttributeSwitches.prefault({}),
+});
+
+export type Config = z.infer<typeof configSchema>;

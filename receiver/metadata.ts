@@ -1,0 +1,265 @@
+import { SeverityNumber } from '@opentelemetry/api-logs';
+import { STAT_KEYS } from './cgroup/memory-stat.ts';
+
+/** The instrumentation scope of everything we send. */
+export const scopeName = 'exit137';
+
+/** Whose series a metric is: of the node, of a workload container, or of one instance of it. */
+export type Identity = 'node' | 'workload' | 'instance';
+
+/** One metric as it goes over the wire. */
+export interface MetricDefinition {
+  identity: Identity;
+  kind: 'sum' | 'gauge';
+  /** Only sums have it. */
+  monotonic?: true;
+  type: 'int' | 'double';
+  unit: string;
+  /** Attribute keys with all their values. */
+  attributes?: Readonly<Record<string, readonly string[]>>;
+  /** `outside_kubernetes`: off for containers of pods, where kubelet_stats sends the same. */
+  enabled: boolean | 'outside_kubernetes';
+  description: string;
+}
+
+const counter = { kind: 'sum', monotonic: true, type: 'int' } as const;
+const byteSum = { kind: 'sum', type: 'int', unit: 'By' } as const;
+const byteGauge = { kind: 'gauge', type: 'int', unit: 'By', enabled: 'outside_kubernetes' } as const;
+
+const lifecycleMetrics = {
+  'container.memory.oom_kills': {
+    ...counter,
+    identity: 'workload',
+    unit: '{kill}',
+    enabled: true,
+    description: "Processes of this container killed by the kernel's OOM killer, each once.",
+  },
+  'container.memory.oom_incidents': {
+    ...counter,
+    identity: 'workload',
+    unit: '{incident}',
+    enabled: true,
+    description: 'OOM-killer invocations that hit this container; a memory.oom.group kill of four processes is one.',
+  },
+  'container.exits': {
+    ...counter,
+    identity: 'workload',
+    unit: '{exit}',
+    enabled: true,
+    attributes: { 'container.exit.reason': ['completed', 'error', 'oom_killed', 'killed'] },
+    description: "Ends of the container's main process, by reason; all four reasons are always sent.",
+  },
+  'container.exit.code': {
+    identity: 'workload',
+    kind: 'gauge',
+    type: 'int',
+    unit: '1',
+    enabled: true,
+    description: 'Last exit code of the main process; absent before the first exit.',
+  },
+  'container.restarts': {
+    ...counter,
+    identity: 'workload',
+    unit: '{restart}',
+    enabled: true,
+    description: 'Times a new instance of the same workload container was started.',
+  },
+} as const satisfies Record<string, MetricDefinition>;
+
+const memoryMetrics = {
+  'container.memory.events': {
+    ...counter,
+    identity: 'instance',
+    unit: '{event}',
+    enabled: true,
+    attributes: { 'cgroup.memory.event': ['low', 'high', 'max', 'oom', 'oom_group_kill'] },
+    description: "Counters of the cgroup's memory.events; on cgroup v1 only max, from memory.failcnt.",
+  },
+  'container.memory.usage': {
+    ...byteGauge,
+    identity: 'instance',
+    description: 'Memory charged to the cgroup, page cache included.',
+  },
+  'container.memory.working_set': {
+    ...byteGauge,
+    identity: 'instance',
+    description: 'Usage less inactive file pages, as the kubelet computes it.',
+  },
+  'container.memory.rss': {
+    ...byteGauge,
+    identity: 'instance',
+    description: 'Anonymous memory, as kubelet_stats names it.',
+  },
+  'container.memory.available': {
+    ...byteGauge,
+    identity: 'instance',
+    description: 'Limit less working set; absent without a limit.',
+  },
+  'container.memory.usage.limit': {
+    ...byteSum,
+    identity: 'instance',
+    enabled: true,
+    description: "The container's own memory limit; absent where there is none.",
+  },
+  'container.memory.usage.max': {
+    ...byteSum,
+    identity: 'instance',
+    enabled: true,
+    description:
+      'Highest usage since the previous collection: exact on kernels from 6.12, from sampling and the lifetime peak before.',
+  },
+  'container.memory.unreclaimable': {
+    ...byteSum,
+    identity: 'instance',
+    enabled: true,
+    description: 'What the kernel cannot take back without swap: what decides an OOM.',
+  },
+  'container.memory.limit.utilization': {
+    identity: 'instance',
+    kind: 'gauge',
+    type: 'double',
+    unit: '1',
+    enabled: true,
+    description: 'Unreclaimable memory by the effective limit, the smallest on the way up to the root.',
+  },
+} as const satisfies Record<string, MetricDefinition>;
+
+const nodeMetrics = {
+  'system.linux.oom_kills': {
+    ...counter,
+    identity: 'node',
+    unit: '{kill}',
+    enabled: true,
+    description: 'Processes killed by the OOM killer on this machine since boot, as the kernel counts them.',
+  },
+  'system.linux.oom_kills.unattributed': {
+    ...counter,
+    identity: 'node',
+    unit: '{kill}',
+    enabled: true,
+    description: "The kernel's count less what was attributed to containers; 0 when nothing was missed.",
+  },
+} as const satisfies Record<string, MetricDefinition>;
+
+/** `container.memory.<key>` for each key of memory.stat, in the order of `STAT_KEYS`. */
+export const memoryStatMetrics: readonly { name: string; definition: MetricDefinition }[] = STAT_KEYS.map((stat) => ({
+  name: `container.memory.${stat.key}`,
+  definition: {
+    identity: 'instance',
+    kind: 'sum',
+    ...(stat.monotonic ? { monotonic: true as const } : {}),
+    type: 'int',
+    unit: stat.unit,
+    enabled: stat.defaultOn,
+    description: stat.description,
+  },
+}));
+
+/** Names of the metrics that are not keys of memory.stat. */
+export type MetricName = keyof typeof lifecycleMetrics | keyof typeof memoryMetrics | keyof typeof nodeMetrics;
+
+/** Metrics by name, but those of memory.stat. */
+export const namedMetrics: Readonly<Record<MetricName, MetricDefinition>> = {
+  ...lifecycleMetrics,
+  ...memoryMetrics,
+  ...nodeMetrics,
+};
+
+/** Every metric by name. */
+export const metrics: ReadonlyMap<string, MetricDefinition> = new Map<string, MetricDefinition>([
+  ...Object.entries(namedMetrics),
+  ...memoryStatMetrics.map(({ name, definition }) => [name, definition] as const),
+]);
+
+/** One resource attribute; `on` is where it stands. */
+export interface ResourceAttributeDefinition {
+  on: 'containers' | 'logs and node';
+  enabled: boolean;
+  description: string;
+}
+
+/** Names of resource attributes. */
+export type ResourceAttributeName = keyof typeof resourceAttributes;
+
+export const resourceAttributes = {
+  'container.id': { on: 'containers', enabled: true, description: '64 hex digits, without a scheme.' },
+  'container.name': { on: 'containers', enabled: true, description: 'Name given by the user or the runtime.' },
+  'container.image.name': { on: 'containers', enabled: true, description: 'Image without tag and digest.' },
+  'container.image.tag': { on: 'containers', enabled: true, description: 'Tag of the image, where it has one.' },
+  'container.runtime': { on: 'containers', enabled: true, description: 'docker, containerd, cri-o or podman.' },
+  'host.name': { on: 'logs and node', enabled: true, description: "The node's host name." },
+  'host.id': { on: 'logs and node', enabled: true, description: "The node's machine id." },
+  'os.type': { on: 'logs and node', enabled: true, description: 'linux' },
+} as const satisfies Record<string, ResourceAttributeDefinition>;
+
+/** One event: a log record with this EventName. */
+export interface EventDefinition {
+  severity: readonly SeverityNumber[];
+  when: string;
+  /** Attributes in the order of the document. */
+  attributes: readonly (keyof typeof eventAttributes)[];
+}
+
+export const events = {
+  'container.oom_kill': {
+    severity: [SeverityNumber.ERROR],
+    when: 'One for each process of a container that the OOM killer killed.',
+    attributes: [
+      'oom.incident.id',
+      'oom.scope',
+      'oom.victim',
+      'oom.group',
+      'oom.evidence',
+      'oom.inferred',
+      'container.memory.usage.limit',
+      'error.type',
+    ],
+  },
+  'container.exit': {
+    severity: [SeverityNumber.INFO, SeverityNumber.ERROR],
+    when: 'The main process ended: INFO for exit code 0 and for an end that was asked for, else ERROR.',
+    attributes: [
+      'process.exit.code',
+      'container.exit.signal',
+      'container.exit.reason',
+      'container.exit.cause',
+      'oom.evidence',
+      'container.uptime',
+      'error.type',
+    ],
+  },
+  'container.restart': {
+    severity: [SeverityNumber.WARN],
+    when: 'A new instance of the same workload container was started.',
+    attributes: [],
+  },
+} as const satisfies Record<string, EventDefinition>;
+
+/** Attributes of log records. */
+export const eventAttributes = {
+  'oom.incident.id': { type: 'string', description: 'The same for all victims of one OOM-killer invocation.' },
+  'oom.scope': { type: 'string', description: 'Whose limit was hit: container, unknown.' },
+  'oom.victim': {
+    type: 'string',
+    description: 'init (the main process), child (invisible to the runtime) or unknown.',
+  },
+  'oom.group': {
+    type: 'bool',
+    description: 'memory.oom.group took the whole cgroup; absent where the kernel does not tell.',
+  },
+  'oom.evidence': {
+    type: 'string[]',
+    description: 'Who bears witness: memory_events, vmstat, runtime_event, exit_status.',
+  },
+  'oom.inferred': { type: 'bool', description: 'True where the kernel log did not name the victim and a counter did.' },
+  'container.memory.usage.limit': { type: 'int (By)', description: "The container's own memory limit." },
+  'process.exit.code': { type: 'int', description: 'Exit code, 128 + n where signal n ended the process.' },
+  'container.exit.signal': { type: 'string', description: 'Name of the signal that ended it, SIGKILL say.' },
+  'container.exit.reason': { type: 'string', description: 'As counted by container.exits.' },
+  'container.exit.cause': {
+    type: 'string',
+    description: 'completed, app_error, app_signal, oom_container, stopped, killed_externally or unknown.',
+  },
+  'container.uptime': { type: 'double (s)', description: 'How long it ran.' },
+  'error.type': { type: 'string', description: 'On failures: oom_killed, exit_<code> or signal_<name>.' },
+} as const;

@@ -1,0 +1,178 @@
+import { constants } from 'node:os';
+import type { Attributes } from '@opentelemetry/api';
+import { SeverityNumber } from '@opentelemetry/api-logs';
+import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
+import type { Container } from './container-table.ts';
+import type { ContainerExit, ContainerRestart, Incident, OomKill } from './incident.ts';
+import { scopeName, type events } from './metadata.ts';
+import type { Resources } from './resources.ts';
+import { toHrTime } from './to-metrics.ts';
+
+/** What is particular to one incident's record. */
+interface Told {
+  eventName: keyof typeof events;
+  severity: SeverityNumber;
+  /** One human sentence. */
+  body: string;
+  attributes: Attributes;
+}
+
+/** Makes log records of incidents. Pure. */
+export class LogsBuilder {
+  readonly #resources: Resources;
+  readonly #scope: { name: string; version: string };
+
+  constructor(resources: Resources, version: string) {
+    this.#resources = resources;
+    this.#scope = { name: scopeName, version };
+  }
+
+  of(incident: Incident): ReadableLogRecord {
+    const { eventName, severity, body, attributes } = tell(incident);
+    return {
+      hrTime: toHrTime(incident.atMs),
+      hrTimeObserved: toHrTime(incident.observedAtMs),
+      severityNumber: severity,
+      severityText: SeverityNumber[severity],
+      eventName,
+      body,
+      attributes: withoutAbsent(attributes),
+      droppedAttributesCount: 0,
+      resource: this.#resources.ofLogs(incident.container),
+      instrumentationScope: this.#scope,
+    };
+  }
+}
+
+function tell(incident: Incident): Told {
+  switch (incident.kind) {
+    case 'oom_kill':
+      return tellOomKill(incident);
+    case 'exit':
+      return tellExit(incident);
+    case 'restart':
+      return tellRestart(incident);
+  }
+}
+
+const victims: Record<OomKill['victim'], string> = {
+  init: 'the main process',
+  child: 'a child process',
+  unknown: 'a process',
+};
+
+function tellOomKill(kill: OomKill): Told {
+  const limitBytes = kill.container.memory?.limitBytes;
+  const atLimit = limitBytes === undefined ? '' : ` (memory limit ${formatBytes(limitBytes)})`;
+  const livesOn = kill.victim === 'child' ? '; its main process lives on' : '';
+  return {
+    eventName: 'container.oom_kill',
+    severity: SeverityNumber.ERROR,
+    body: `The kernel's OOM killer killed ${victims[kill.victim]} of ${nameOf(kill.container)}${atLimit}${livesOn}.`,
+    attributes: {
+      'oom.incident.id': kill.incidentId,
+      'oom.scope': kill.scope,
+      'oom.victim': kill.victim,
+      'oom.group': kill.group,
+      'oom.evidence': kill.evidence,
+      'oom.inferred': true,
+      'container.memory.usage.limit': limitBytes,
+      'error.type': 'oom_killed',
+    },
+  };
+}
+
+function tellExit(exit: ContainerExit): Told {
+  const { exitCode, reason, cause, life, container } = exit;
+  const signal = exitCode === undefined ? undefined : signalOf(exitCode);
+  const uptimeS = life.startedAtMs === undefined ? undefined : Math.max(0, exit.atMs - life.startedAtMs) / 1000;
+  const after = uptimeS === undefined ? '' : ` after ${formatSeconds(uptimeS)}`;
+  const fine = exitCode === 0 || cause === 'stopped';
+  return {
+    eventName: 'container.exit',
+    severity: fine ? SeverityNumber.INFO : SeverityNumber.ERROR,
+    body: `${nameOf(container)} exited${withCode(exitCode, signal)}${after}${explain(exit)}.`,
+    attributes: {
+      'process.exit.code': exitCode,
+      'container.exit.signal': signal,
+      'container.exit.reason': reason,
+      'container.exit.cause': cause,
+      'oom.evidence': exit.evidence,
+      'container.uptime': uptimeS,
+      'error.type': fine ? undefined : errorTypeOf(exit, signal),
+    },
+  };
+}
+
+function tellRestart({ container, atMs, previous }: ContainerRestart): Told {
+  const downMs = previous?.endedAtMs === undefined ? undefined : atMs - previous.endedAtMs;
+  const since = downMs === undefined || downMs < 0 ? '' : `, ${formatSeconds(downMs / 1000)} after it had exited`;
+  const code = previous?.exitCode === undefined || since === '' ? '' : ` with code ${previous.exitCode}`;
+  const count = container.workload.restarts;
+  return {
+    eventName: 'container.restart',
+    severity: SeverityNumber.WARN,
+    body: `${nameOf(container)} was started again${since}${code} (${count === 1 ? '1 restart' : `${count} restarts`} seen).`,
+    attributes: {},
+  };
+}
+
+function withCode(exitCode: number | undefined, signal: string | undefined): string {
+  if (exitCode === undefined) return ', its exit code is not known';
+  return signal === undefined ? ` with code ${exitCode}` : ` with code ${exitCode} (${signal})`;
+}
+
+function explain({ cause, exitCode }: ContainerExit): string {
+  switch (cause) {
+    case 'oom_container':
+      return ": the kernel's OOM killer killed its main process";
+    case 'stopped':
+      return exitCode === undefined || exitCode === 0 ? ': it was asked to stop' : ' when it was asked to stop';
+    case 'killed_externally':
+      return ': killed, but not by the OOM killer';
+    default:
+      return '';
+  }
+}
+
+function errorTypeOf({ reason, exitCode }: ContainerExit, signal: string | undefined): string | undefined {
+  if (reason === 'oom_killed') return 'oom_killed';
+  if (signal !== undefined) return `signal_${signal}`;
+  return exitCode === undefined ? undefined : `exit_${exitCode}`;
+}
+
+/** Where a signal has two names the first stands: SIGABRT, not SIGIOT. */
+const signalNames = new Map(
+  Object.entries(constants.signals)
+    .toReversed()
+    .map(([name, number]) => [number as number, name]),
+);
+
+function signalOf(exitCode: number): string | undefined {
+  return exitCode > 128 ? signalNames.get(exitCode - 128) : undefined;
+}
+
+function nameOf({ name, id }: Container): string {
+  return name ?? `container ${id.slice(0, 12)}`;
+}
+
+function formatSeconds(seconds: number): string {
+  if (seconds < 60) return `${Number(seconds.toPrecision(2))} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
+}
+
+/** Bytes as people write limits: 64 MiB, 1.5 GiB. */
+function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = bytes;
+  let unit = 0;
+  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
+  return `${Number(value.toFixed(value < 10 ? 1 : 0))} ${units[unit]}`;
+}
+
+function withoutAbsent(attributes: Attributes): Attributes {
+  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined));
+}
