@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { isRunning, type Container, type ExitReason } from './container-table.ts';
 import type { ContainerExit, Evidence, ExitCause, Incident, OomKill } from './incident.ts';
+import type { Instant } from './instant.ts';
 import type { Ledger } from './ledger.ts';
 import type { Life, Transition } from './life.ts';
 import type { Observation, OomKillsCounted } from './observation.ts';
@@ -36,7 +37,7 @@ interface Case {
   /** The main process was the victim, on this evidence; already told. */
   initKilled?: Evidence[];
   ended?: { atMs: number; observedAtMs: number; exitCode?: number };
-  /** When it is judged on what there is. */
+  /** When it is judged on what there is, by the monotonic clock. */
   dueAtMs?: number;
 }
 
@@ -60,8 +61,8 @@ export class Correlator {
     this.#ledger = ledger;
   }
 
-  /** Evidence about a container; `nowMs` is when it reached us. */
-  observe(observation: Observation, container: Container, nowMs: number): Incident[] {
+  /** Evidence about a container that reached us `now`. */
+  observe(observation: Observation, container: Container, now: Instant): Incident[] {
     switch (observation.kind) {
       case 'memcg_appeared':
         if (observation.fresh && !isRunning(container)) this.#close(container);
@@ -69,7 +70,7 @@ export class Correlator {
       case 'container_removed':
         return this.#dropIfEmpty(container);
       case 'oom_kills_counted':
-        return this.#countKills(observation, container, nowMs);
+        return this.#countKills(observation, container, now);
     }
     // A stop or a signal that comes after the end was told must not colour the next life.
     if (!isRunning(container) && !this.#cases.has(container.id)) return [];
@@ -90,51 +91,51 @@ export class Correlator {
       default:
         return [];
     }
-    return this.#judge(open, nowMs);
+    return this.#judge(open, now);
   }
 
   /** A life began or ended. */
-  turn(transition: Transition, nowMs: number): Incident[] {
+  turn(transition: Transition, now: Instant): Incident[] {
     const { container, atMs, life } = transition;
     if (transition.kind === 'life_restarted') {
       const open = this.#cases.get(container.id);
       if (open !== undefined && open.life === undefined && open.ended === undefined) open.life = life;
       else this.#close(container);
-      return [{ kind: 'restart', container, atMs, observedAtMs: nowMs, previous: transition.previous }];
+      return [{ kind: 'restart', container, atMs, observedAtMs: now.wallMs, previous: transition.previous }];
     }
     const ending = this.#caseOf(container);
     ending.life = life;
-    ending.ended = { atMs, observedAtMs: nowMs, exitCode: life.exitCode };
-    ending.dueAtMs ??= nowMs + this.#settleMs;
-    return this.#judge(ending, nowMs);
+    ending.ended = { atMs, observedAtMs: now.wallMs, exitCode: life.exitCode };
+    ending.dueAtMs ??= now.monotonicMs + this.#settleMs;
+    return this.#judge(ending, now);
   }
 
   /** Judges what has waited long enough. Containers that the runtime called out of memory have the first claim. */
-  settle(nowMs: number): Incident[] {
+  settle(now: Instant): Incident[] {
     const due = this.#open()
-      .filter(({ dueAtMs }) => dueAtMs !== undefined && dueAtMs <= nowMs)
+      .filter(({ dueAtMs }) => dueAtMs !== undefined && dueAtMs <= now.monotonicMs)
       .toSorted((a, b) => Number(b.hintedAtMs !== undefined) - Number(a.hintedAtMs !== undefined));
-    return due.flatMap((open) => this.#judge(open, nowMs));
+    return due.flatMap((open) => this.#judge(open, now));
   }
 
-  /** When `settle` has something to do next, if ever. */
+  /** When `settle` has something to do next, if ever, by the monotonic clock. */
   get dueAtMs(): number | undefined {
     const due = this.#open().flatMap(({ dueAtMs }) => dueAtMs ?? []);
     return due.length === 0 ? undefined : Math.min(...due);
   }
 
-  #countKills(counted: OomKillsCounted, container: Container, nowMs: number): Incident[] {
+  #countKills(counted: OomKillsCounted, container: Container, now: Instant): Incident[] {
     this.#ledger.account(counted.oomKills);
     const open = this.#caseOf(container);
     open.openKills.push(counted);
-    open.dueAtMs = nowMs + this.#settleMs;
-    return this.#judge(open, nowMs);
+    open.dueAtMs = now.monotonicMs + this.#settleMs;
+    return this.#judge(open, now);
   }
 
   /** Tells what the evidence allows to tell, and forgets the case once its life's end is told. */
-  #judge(open: Case, nowMs: number): Incident[] {
-    const due = open.dueAtMs !== undefined && open.dueAtMs <= nowMs;
-    const incidents: Incident[] = [...this.#judgeKills(open, nowMs, due), ...this.#judgeEnd(open, nowMs, due)];
+  #judge(open: Case, now: Instant): Incident[] {
+    const due = open.dueAtMs !== undefined && open.dueAtMs <= now.monotonicMs;
+    const incidents: Incident[] = [...this.#judgeKills(open, now, due), ...this.#judgeEnd(open, now, due)];
     const told = open.ended === undefined || incidents.some(({ kind }) => kind === 'exit');
     if (open.openKills.length === 0 && told) {
       open.dueAtMs = undefined;
@@ -143,20 +144,20 @@ export class Correlator {
     return incidents;
   }
 
-  #judgeKills(open: Case, nowMs: number, due: boolean): OomKill[] {
+  #judgeKills(open: Case, now: Instant, due: boolean): OomKill[] {
     const counted = open.openKills;
     if (counted.length === 0) return [];
     const victim = decideVictim(open, due);
     if (victim === undefined) return [];
-    open.openKills = [];
     const evidence = evidenceOf(open);
-    const kills = counted.flatMap((rise) => tellRise(open, rise, nowMs, evidence));
+    open.openKills = [];
+    const kills = counted.flatMap((rise) => tellRise(open, rise, now, evidence));
     for (const [index, kill] of kills.entries()) kill.victim = victim === 'init' && index > 0 ? 'child' : victim;
     if (victim === 'init') open.initKilled = evidence;
     return kills;
   }
 
-  #judgeEnd(open: Case, nowMs: number, due: boolean): Incident[] {
+  #judgeEnd(open: Case, now: Instant, due: boolean): Incident[] {
     const { ended } = open;
     if (ended === undefined) return [];
     const endedBySigkill = ended.exitCode === exitCodeOfSigkill;
@@ -169,24 +170,24 @@ export class Correlator {
     if (!endedBySigkill) return [tellOwnEnd(open, ended.exitCode)];
     if (!due) return [];
     if (asked === 'kill') return [tellEnd(open, 'killed', 'killed_externally', ['runtime_event'])];
-    return this.#judgeUnexplained(open, nowMs);
+    return this.#judgeUnexplained(open, now);
   }
 
   /**
    * Nobody asked for this SIGKILL and no counter explains it. Where the group went before its counter could be read,
    * the machine's own count decides; where that is not to be had either, the runtime's word.
    */
-  #judgeUnexplained(open: Case, nowMs: number): Incident[] {
+  #judgeUnexplained(open: Case, now: Instant): Incident[] {
     const counterLost = open.container.memcg === undefined;
     if (!counterLost) return [tellEnd(open, 'killed', 'killed_externally', ['exit_status', 'memory_events'])];
     const hinted: Evidence[] = hintOf(open, open.ended!.atMs) === undefined ? [] : ['runtime_event'];
     if (this.#ledger.total === undefined) {
       return hinted.length === 0
         ? [tellEnd(open, 'killed', 'unknown', ['exit_status'])]
-        : tellInferred(open, nowMs, [...hinted, 'exit_status']);
+        : tellInferred(open, now, [...hinted, 'exit_status']);
     }
     return this.#ledger.takeOne()
-      ? tellInferred(open, nowMs, ['vmstat', ...hinted, 'exit_status'])
+      ? tellInferred(open, now, ['vmstat', ...hinted, 'exit_status'])
       : [tellEnd(open, 'killed', 'killed_externally', ['exit_status', 'vmstat'])];
   }
 
@@ -223,7 +224,7 @@ export class Correlator {
 
 /** Whether the main process is among the counted victims; undefined while that may still show. */
 function decideVictim(
-  { ended, mainProcess, openKills, life, initKilled }: Case,
+  { container, ended, mainProcess, openKills, life = container.life, initKilled }: Case,
   due: boolean,
 ): OomKill['victim'] | undefined {
   if (initKilled !== undefined) return 'child';
@@ -231,6 +232,8 @@ function decideVictim(
     return ended.exitCode === undefined || ended.exitCode === exitCodeOfSigkill ? 'init' : 'child';
   const looked = mainProcess !== undefined && mainProcess.atMs >= openKills.at(-1)!.atMs;
   if (looked) return mainProcess.alive ? 'child' : 'init';
+  const endedByItself = life?.exitCode !== undefined && life.exitCode !== exitCodeOfSigkill;
+  if (endedByItself) return 'child';
   if (!due) return undefined;
   return life !== undefined && life.endedAtMs === undefined ? 'child' : 'unknown';
 }
@@ -267,7 +270,7 @@ function evidenceOf(open: Case): Evidence[] {
 }
 
 /** One record for each process that died; the kernel counts the first victim of a group kill twice. */
-function tellRise(open: Case, rise: OomKillsCounted, nowMs: number, evidence: Evidence[]): OomKill[] {
+function tellRise(open: Case, rise: OomKillsCounted, now: Instant, evidence: Evidence[]): OomKill[] {
   const groupKills = rise.oomGroupKills ?? 0;
   const { container } = open;
   const atMs = Math.min(hintOf(open, rise.atMs) ?? rise.atMs, rise.atMs);
@@ -276,7 +279,7 @@ function tellRise(open: Case, rise: OomKillsCounted, nowMs: number, evidence: Ev
     kind: 'oom_kill',
     container,
     atMs,
-    observedAtMs: nowMs,
+    observedAtMs: now.wallMs,
     incidentId: incidentIdOf(container, rise.atMs, groupKills > 0 ? index % groupKills : index),
     victim: 'unknown',
     scope: rise.ooms !== undefined && rise.ooms > 0 ? 'container' : 'unknown',
@@ -285,14 +288,14 @@ function tellRise(open: Case, rise: OomKillsCounted, nowMs: number, evidence: Ev
   }));
 }
 
-function tellInferred(open: Case, nowMs: number, evidence: Evidence[]): Incident[] {
+function tellInferred(open: Case, now: Instant, evidence: Evidence[]): Incident[] {
   const { container, ended } = open;
   const atMs = hintOf(open, ended!.atMs) ?? ended!.atMs;
   const kill: OomKill = {
     kind: 'oom_kill',
     container,
     atMs,
-    observedAtMs: nowMs,
+    observedAtMs: now.wallMs,
     incidentId: incidentIdOf(container, atMs, 0),
     victim: 'init',
     scope: 'unknown',

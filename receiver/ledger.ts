@@ -1,3 +1,5 @@
+import type { Instant } from './instant.ts';
+
 /** How long a kill may wait for the counter, event or exit that explains it. */
 const openForMs = 5_000;
 
@@ -26,13 +28,13 @@ export class Ledger {
   }
 
   /** The kernel's total was read. Its first value is where we begin. */
-  count(total: number, atMs: number): void {
+  count(total: number, { monotonicMs }: Instant): void {
     let rise = total - (this.#total ?? total);
     this.#total = total;
     const explained = Math.min(rise, this.#ahead);
     this.#ahead -= explained;
     rise -= explained;
-    if (rise > 0) this.#open.push({ atMs, kills: rise });
+    if (rise > 0) this.#open.push({ atMs: monotonicMs, kills: rise });
   }
 
   /** So many kills were found in a container's own counter. */
@@ -47,13 +49,13 @@ export class Ledger {
   }
 
   /** Gives up on rises that nobody explained in time. */
-  settle(nowMs: number): void {
-    const expired = this.#open.filter(({ atMs }) => atMs + openForMs <= nowMs);
-    this.#open = this.#open.filter(({ atMs }) => atMs + openForMs > nowMs);
+  settle({ monotonicMs }: Instant): void {
+    const expired = this.#open.filter(({ atMs }) => atMs + openForMs <= monotonicMs);
+    this.#open = this.#open.filter(({ atMs }) => atMs + openForMs > monotonicMs);
     for (const { kills } of expired) this.#unattributed += kills;
   }
 
-  /** When `settle` has something to do next, if ever. */
+  /** When `settle` has something to do next, if ever, by the monotonic clock. */
   get dueAtMs(): number | undefined {
     const first = this.#open[0];
     return first && first.atMs + openForMs;

@@ -126,9 +126,10 @@ function confirm(container: Container, seen: ContainerSeen): Transition[] {
  * was a restart.
  */
 function nameRestart(container: Container, seen: ContainerSeen): Transition[] {
-  const { life, workload } = container;
+  const { life } = container;
   const ranBefore = seen.running && seen.finishedAtMs !== undefined;
-  if (life === undefined || !life.beganUnderOurEyes || !ranBefore || workload.restarts > 0) return [];
+  if (!life?.beganUnderOurEyes || life.previousEndedAtMs !== undefined || !ranBefore) return [];
+  life.previousEndedAtMs = seen.finishedAtMs;
   const previous: Life = { endedAtMs: seen.finishedAtMs, endToldBy: 'inspection', beganUnderOurEyes: false };
   return [{ kind: 'life_restarted', container, atMs: seen.startedAtMs ?? seen.atMs, life, previous }];
 }

@@ -17,8 +17,7 @@ export type Observation =
   | MemcgGone
   | OomKillsCounted
   | NodeOomKillsCounted
-  | MainProcessSeen
-  | SourceGap;
+  | MainProcessSeen;
 
 /** Container runtimes, by the names of `container.runtime`. */
 export type RuntimeName = 'docker' | 'containerd' | 'cri-o' | 'podman';
@@ -169,14 +168,6 @@ export interface MainProcessSeen {
   atMs: number;
   /** False when it is gone, a zombie, or has a SIGKILL pending. */
   alive: boolean;
-}
-
-/** A source was deaf from `fromMs` to `atMs`. What it then lists may differ from what we knew. */
-export interface SourceGap {
-  kind: 'source_gap';
-  source: string;
-  fromMs: number;
-  atMs: number;
 }
 
 /** Takes an observation; returns at once and never throws. */

@@ -1,0 +1,283 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { ContainerTable } from '../../receiver/container-table.ts';
+import { Correlator } from '../../receiver/correlator.ts';
+import type { Incident } from '../../receiver/incident.ts';
+import { Ledger } from '../../receiver/ledger.ts';
+import type { Observation } from '../../receiver/observation.ts';
+import { idOf, observationsOf } from './observations.ts';
+
+const settleMs = 600;
+const id = idOf(1);
+const { appeared, counted, exited, gone, hinted, mainProcess, removed, seen, signalled, started, stopped } =
+  observationsOf(id);
+const kernelTotal = (atMs: number, total: number): Observation => ({ kind: 'node_oom_kills_counted', atMs, total });
+
+/** A receiver without its edges: the table, the ledger and the correlator, fed by hand. */
+function makeReceiver() {
+  const table = new ContainerTable(100);
+  const ledger = new Ledger();
+  const correlator = new Correlator(settleMs, ledger);
+  const at = (monotonicMs: number) => ({ wallMs: monotonicMs, monotonicMs });
+  return {
+    ledger,
+    take(observation: Observation, nowMs = observation.atMs): Incident[] {
+      if (observation.kind === 'node_oom_kills_counted') {
+        ledger.count(observation.total, at(nowMs));
+        return [];
+      }
+      const turns = table.apply(observation);
+      const container = table.get(observation.containerId);
+      if (container === undefined) return [];
+      const turned = turns.flatMap((turn) => correlator.turn(turn, at(nowMs)));
+      return [...turned, ...correlator.observe(observation, container, at(nowMs))];
+    },
+    settle: (nowMs = Infinity): Incident[] => correlator.settle(at(nowMs)),
+    get dueAtMs() {
+      return correlator.dueAtMs;
+    },
+  };
+}
+
+/** `oom_kill child`, `exit oom_killed oom_container`, `restart`. */
+function summarize(incident: Incident): string {
+  switch (incident.kind) {
+    case 'oom_kill':
+      return `oom_kill ${incident.victim}`;
+    case 'exit':
+      return `exit ${incident.reason} ${incident.cause}`;
+    case 'restart':
+      return 'restart';
+  }
+}
+
+/** What is told by the end of these observations, the last wait included. */
+function tell(...observations: Observation[]): string[] {
+  const receiver = makeReceiver();
+  return [...observations.flatMap((observation) => receiver.take(observation)), ...receiver.settle()].map(summarize);
+}
+
+const running = [appeared(900), started(1000), kernelTotal(1000, 40)];
+
+describe('Correlator', () => {
+  const cases: [string, Observation[], string[]][] = [
+    [
+      'the main process is OOM killed, the hint first',
+      [hinted(5000), counted(5001), exited(5030, 137)],
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    ],
+    [
+      'the main process is OOM killed, its exit first',
+      [exited(5000, 137), counted(5020)],
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    ],
+    [
+      'the main process shows a pending SIGKILL before its exit is told',
+      [counted(5000), mainProcess(5002, false), exited(5030, 137)],
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    ],
+    [
+      'a child is OOM killed and the main process lives on',
+      [hinted(5000), counted(5001), mainProcess(5010, true)],
+      ['oom_kill child'],
+    ],
+    ['nobody could look at the main process, and it did not exit', [counted(5000)], ['oom_kill child']],
+    [
+      'three children at once',
+      [counted(5000, 3), mainProcess(5010, true)],
+      ['oom_kill child', 'oom_kill child', 'oom_kill child'],
+    ],
+    [
+      'the main process and two others',
+      [counted(5000, 3), exited(5030, 137)],
+      ['oom_kill init', 'oom_kill child', 'oom_kill child', 'exit oom_killed oom_container'],
+    ],
+    [
+      'memory.oom.group with four processes counts five',
+      [counted(5000, 5, { oomGroupKills: 1 }), exited(5030, 137)],
+      ['oom_kill init', 'oom_kill child', 'oom_kill child', 'oom_kill child', 'exit oom_killed oom_container'],
+    ],
+    [
+      'a child is OOM killed and the main process then exits with an error of its own',
+      [counted(5000), exited(5030, 1)],
+      ['oom_kill child', 'exit error app_error'],
+    ],
+    [
+      'a child is OOM killed and an hour later the container is stopped',
+      [counted(5000), mainProcess(5010, true), signalled(3_600_000, 15), exited(3_600_100, 0), stopped(3_600_110)],
+      ['oom_kill child', 'exit completed stopped'],
+    ],
+    [
+      'a child is OOM killed and an hour later a stop times out',
+      [
+        counted(5000),
+        mainProcess(5010, true),
+        signalled(3_600_000, 15),
+        signalled(3_610_000, 9),
+        exited(3_610_020, 137),
+        stopped(3_610_030),
+      ],
+      ['oom_kill child', 'exit killed stopped'],
+    ],
+    ['hints without a kill', [hinted(5000), hinted(5001), hinted(5002)], []],
+    ['kill -9 while the counter stays readable', [exited(5000, 137)], ['exit killed killed_externally']],
+    [
+      'kill -9 and the group is gone, and the kernel counted none',
+      [gone(4990), exited(5000, 137)],
+      ['exit killed killed_externally'],
+    ],
+    [
+      'the group went with its counter, and the kernel counted one more than was found',
+      [kernelTotal(4990, 41), gone(4995), exited(5000, 137)],
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    ],
+    ['docker kill', [signalled(5000, 9), exited(5010, 137)], ['exit killed killed_externally']],
+    [
+      'docker stop of a process that heeds it',
+      [signalled(5000, 15), exited(5010, 143), stopped(5020)],
+      ['exit killed stopped'],
+    ],
+    [
+      'docker stop with a stop signal of its own',
+      [signalled(5000, 10), exited(5010, 7), stopped(5020)],
+      ['exit error stopped'],
+    ],
+    ['a stop told before the exit, as Podman does', [stopped(5000), exited(5010, 137)], ['exit killed stopped']],
+    ['a HUP to reload, and a crash a second later', [signalled(5000, 1), exited(6000, 2)], ['exit error app_error']],
+    ['a SIGTERM asked for long before a crash', [signalled(5000, 15), exited(95_000, 2)], ['exit error app_error']],
+    ['exit 0', [exited(5000, 0)], ['exit completed completed']],
+    ['exit 3', [exited(5000, 3)], ['exit error app_error']],
+    ['a segmentation fault', [exited(5000, 139)], ['exit error app_signal']],
+    ['exit 255 is no signal', [exited(5000, 255)], ['exit error app_error']],
+    ['an exit code nobody knows', [exited(5000)], ['exit error unknown']],
+    [
+      'a restart loop of OOM kills',
+      [
+        ...[counted(5000), exited(5010, 137), gone(5020)],
+        ...[appeared(5100), started(5110), counted(5200), exited(5210, 137), gone(5220)],
+        ...[appeared(5400), started(5410)],
+      ],
+      [
+        'oom_kill init',
+        'exit oom_killed oom_container',
+        'restart',
+        'oom_kill init',
+        'exit oom_killed oom_container',
+        'restart',
+      ],
+    ],
+    [
+      'a kill in the new life, counted before the start is told',
+      [exited(5000, 1), gone(5001), appeared(5100), counted(5105), started(5110), exited(5120, 137)],
+      ['exit error app_error', 'restart', 'oom_kill init', 'exit oom_killed oom_container'],
+    ],
+    [
+      'a stop event after the end does not colour the next life',
+      [signalled(5000, 15), exited(5010, 0), stopped(5020), started(5030), exited(9000, 1)],
+      ['exit completed stopped', 'restart', 'exit error app_error'],
+    ],
+    [
+      'a container that lives 20 ms and is removed at once',
+      [counted(5000), exited(5010, 137), gone(5011), removed(5020)],
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    ],
+  ];
+  for (const [title, observations, expected] of cases) {
+    it(title, () => assert.deepEqual(tell(...running, ...observations), expected));
+  }
+
+  it('tells at once when the evidence is complete', () => {
+    const receiver = makeReceiver();
+    for (const observation of running) receiver.take(observation);
+    assert.deepEqual(receiver.take(counted(5000)).map(summarize), []);
+    assert.deepEqual(receiver.take(mainProcess(5010, true)).map(summarize), ['oom_kill child']);
+    assert.equal(receiver.dueAtMs, undefined);
+  });
+
+  it('waits no longer than the settle time, by the monotonic clock', () => {
+    const receiver = makeReceiver();
+    for (const observation of running) receiver.take(observation);
+    receiver.take(exited(5000, 137), 100);
+    assert.equal(receiver.dueAtMs, 100 + settleMs);
+    assert.deepEqual(receiver.settle(100 + settleMs - 1), []);
+    assert.deepEqual(receiver.settle(100 + settleMs).map(summarize), ['exit killed killed_externally']);
+    assert.equal(receiver.dueAtMs, undefined);
+  });
+
+  it('gives kills whose counters are lost to the containers that the runtime called out of memory', () => {
+    const receiver = makeReceiver();
+    const other = observationsOf(idOf(2));
+    for (const observation of [...running, other.started(1000)]) receiver.take(observation);
+    const told = [gone(4990), kernelTotal(4990, 41), other.exited(5000, 137), hinted(5001), exited(5002, 137)]
+      .flatMap((observation) => receiver.take(observation))
+      .concat(receiver.settle());
+    assert.deepEqual(
+      told.map((incident) => [Number(incident.container.id), summarize(incident)].join(' ')),
+      ['1 oom_kill init', '1 exit oom_killed oom_container', '2 exit killed killed_externally'],
+    );
+  });
+
+  it('trusts the runtime alone only where the kernel cannot be asked', () => {
+    assert.deepEqual(tell(started(1000), hinted(5000), exited(5010, 137)), [
+      'oom_kill init',
+      'exit oom_killed oom_container',
+    ]);
+    assert.deepEqual(tell(started(1000), exited(5010, 137)), ['exit killed unknown']);
+  });
+
+  it('names the witnesses of a kill', () => {
+    const receiver = makeReceiver();
+    const kills = [...running, hinted(5000), counted(5001), exited(5010, 137)].flatMap((seen) => receiver.take(seen));
+    assert.deepEqual(
+      kills.map((incident) => 'evidence' in incident && incident.evidence),
+      [
+        ['memory_events', 'runtime_event', 'exit_status'],
+        ['memory_events', 'runtime_event', 'exit_status'],
+      ],
+    );
+  });
+
+  it('gives one incident id to the victims of a group kill and one each to others', () => {
+    const receiver = makeReceiver();
+    for (const observation of running) receiver.take(observation);
+    const idsOf = (incidents: Incident[]) =>
+      new Set(incidents.flatMap((incident) => (incident.kind === 'oom_kill' ? incident.incidentId : [])));
+    receiver.take(counted(5000, 5, { oomGroupKills: 1 }));
+    assert.equal(idsOf(receiver.settle()).size, 1);
+    receiver.take(counted(7000, 3));
+    assert.equal(idsOf(receiver.settle()).size, 3);
+  });
+
+  it('tells the same in any order of arrival', () => {
+    const scenarios = [
+      [hinted(5000), counted(5001, 2), mainProcess(5004, false), exited(5010, 137)],
+      [hinted(5000), counted(5001), exited(5010, 1)],
+      [signalled(5000, 15), signalled(5005, 9), exited(5010, 137), stopped(5020)],
+      [signalled(5000, 9), exited(5010, 137), hinted(5003)],
+    ];
+    fc.assert(
+      fc.property(
+        fc
+          .constantFrom(...scenarios)
+          .chain((scenario) =>
+            fc.tuple(fc.constant(scenario), fc.shuffledSubarray(scenario, { minLength: scenario.length })),
+          ),
+        ([scenario, shuffled]) => {
+          assert.deepEqual(tell(...running, ...shuffled).toSorted(), tell(...running, ...scenario).toSorted());
+        },
+      ),
+    );
+  });
+
+  it('keeps nothing of a container that is told and removed', () => {
+    const receiver = makeReceiver();
+    for (const observation of [...running, hinted(4000), signalled(4100, 1), removed(9000)]) receiver.take(observation);
+    assert.deepEqual([receiver.settle(), receiver.dueAtMs], [[], undefined]);
+  });
+
+  it('tells an exit that only an inspection knew of', () => {
+    const listed = seen(9000, { running: false, startedAtMs: 1000, finishedAtMs: 8000, exitCode: 4 });
+    assert.deepEqual(tell(...running, listed), ['exit error app_error']);
+  });
+});

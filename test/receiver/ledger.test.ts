@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { Ledger } from '../../receiver/ledger.ts';
+
+const at = (monotonicMs: number) => ({ wallMs: 1_700_000_000_000 + monotonicMs, monotonicMs });
+
+describe('Ledger', () => {
+  it('begins where the kernel is and owes nothing', () => {
+    const ledger = new Ledger();
+    assert.equal(ledger.total, undefined);
+    ledger.count(17, at(0));
+    ledger.settle(at(60_000));
+    assert.deepEqual([ledger.total, ledger.unattributed, ledger.dueAtMs], [17, 0, undefined]);
+  });
+
+  it('is balanced when a counter explains the rise, whichever was read first', () => {
+    for (const countedFirst of [true, false]) {
+      const ledger = new Ledger();
+      ledger.count(0, at(0));
+      if (countedFirst) ledger.account(3);
+      ledger.count(3, at(10));
+      if (!countedFirst) ledger.account(3);
+      ledger.settle(at(60_000));
+      assert.equal(ledger.unattributed, 0);
+    }
+  });
+
+  it('calls a rise unattributed only after it had its time to be explained', () => {
+    const ledger = new Ledger();
+    ledger.count(0, at(0));
+    ledger.count(2, at(1_000));
+    assert.equal(ledger.dueAtMs, 6_000);
+    ledger.settle(at(5_999));
+    assert.equal(ledger.unattributed, 0);
+    ledger.settle(at(6_000));
+    assert.deepEqual([ledger.unattributed, ledger.dueAtMs], [2, undefined]);
+  });
+
+  it('gives one unexplained kill to whoever asks, and no more than there are', () => {
+    const ledger = new Ledger();
+    ledger.count(5, at(0));
+    ledger.count(6, at(10));
+    assert.deepEqual([ledger.takeOne(), ledger.takeOne()], [true, false]);
+  });
+
+  it('does not give away a kill that was called unattributed long ago', () => {
+    const ledger = new Ledger();
+    ledger.count(0, at(0));
+    ledger.count(1, at(10));
+    ledger.settle(at(10_000));
+    assert.equal(ledger.takeOne(), false);
+  });
+
+  it('accounts for every kill once, in any order of readings', () => {
+    const step = fc.oneof(fc.record({ rise: fc.nat(5) }), fc.record({ account: fc.nat(5) }));
+    fc.assert(
+      fc.property(fc.array(step), (steps) => {
+        const ledger = new Ledger();
+        ledger.count(0, at(0));
+        let total = 0;
+        let accounted = 0;
+        for (const step of steps) {
+          if ('rise' in step) ledger.count((total += step.rise), at(1));
+          else ledger.account(Math.min(step.account, total - accounted));
+          if ('account' in step) accounted += Math.min(step.account, total - accounted);
+        }
+        ledger.settle(at(100_000));
+        assert.equal(ledger.unattributed, total - accounted);
+      }),
+    );
+  });
+});

@@ -1,0 +1,32 @@
+import type { ContainerSeen, Observation } from '../../receiver/observation.ts';
+
+/** An id of the right shape for a test's container: `idOf(1)`. */
+export function idOf(n: number): string {
+  return n.toString(16).padStart(64, '0');
+}
+
+type Facts = Partial<Extract<Observation, { containerId: string }>>;
+
+/** Observations of one container, with what a test does not care about filled in. */
+export function observationsOf(containerId: string) {
+  const of = <K extends Observation['kind']>(kind: K, atMs: number, facts: Facts = {}) =>
+    ({ kind, containerId, atMs, ...facts }) as Extract<Observation, { kind: K }>;
+  return {
+    started: (atMs: number) => of('container_started', atMs),
+    exited: (atMs: number, exitCode?: number) => of('container_exited', atMs, { exitCode }),
+    signalled: (atMs: number, signal: number) => of('container_signalled', atMs, { signal }),
+    stopped: (atMs: number) => of('container_stopped', atMs),
+    removed: (atMs: number) => of('container_removed', atMs),
+    renamed: (atMs: number, name: string) => of('container_renamed', atMs, { name }),
+    paused: (atMs: number, paused: boolean) => of('container_paused', atMs, { paused }),
+    hinted: (atMs: number) => of('oom_hinted', atMs),
+    appeared: (atMs: number, fresh = true, memcg = `/docker/${containerId}`) =>
+      of('memcg_appeared', atMs, { memcg, fresh }),
+    gone: (atMs: number, memcg = `/docker/${containerId}`) => of('memcg_gone', atMs, { memcg }),
+    counted: (atMs: number, oomKills = 1, more: Facts = {}) =>
+      of('oom_kills_counted', atMs, { memcg: `/docker/${containerId}`, oomKills, ...more }),
+    mainProcess: (atMs: number, alive: boolean) => of('main_process_seen', atMs, { alive }),
+    seen: (atMs: number, facts: Partial<ContainerSeen>) =>
+      of('container_seen', atMs, { running: true, paused: false, ...facts }),
+  };
+}
