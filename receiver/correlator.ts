@@ -232,10 +232,15 @@ function decideVictim(
     return ended.exitCode === undefined || ended.exitCode === exitCodeOfSigkill ? 'init' : 'child';
   const looked = mainProcess !== undefined && mainProcess.atMs >= openKills.at(-1)!.atMs;
   if (looked) return mainProcess.alive ? 'child' : 'init';
-  const endedByItself = life?.exitCode !== undefined && life.exitCode !== exitCodeOfSigkill;
-  if (endedByItself) return 'child';
+  if (endedByItself(container, life)) return 'child';
   if (!due) return undefined;
   return life !== undefined && life.endedAtMs === undefined ? 'child' : 'unknown';
+}
+
+/** Its end was told before the kill was counted; not so where the next life's group is there already. */
+function endedByItself({ memcgSinceMs }: Container, life: Life | undefined): boolean {
+  if (life?.endedAtMs === undefined || life.exitCode === undefined || life.exitCode === exitCodeOfSigkill) return false;
+  return memcgSinceMs === undefined || memcgSinceMs < life.endedAtMs;
 }
 
 /**
