@@ -1,0 +1,29 @@
+/** Where a gRPC server is. */
+export interface GrpcEndpoint {
+  /** As gRPC names it: `host:port`, `dns:///host:port`, `unix:///path`. */
+  target: string;
+  /** Set where the scheme said so; else `tls.insecure` decides. */
+  secure?: boolean;
+}
+
+const HOST_AND_PORT = /^(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s/:@?#[\]]+):(\d{1,5})$/;
+
+/**
+ * Reads an endpoint: `host:port`, with `http://` (no TLS), `https://` (TLS) or `dns://[authority]/` before it, or
+ * `unix:///path`. Throws where it is none of them.
+ *
+ * https://github.com/grpc/grpc/blob/master/doc/naming.md
+ */
+export function parseGrpcEndpoint(endpoint: string): GrpcEndpoint {
+  if (/^unix:(?:\/\/\/|\/?[^/]).*/.test(endpoint)) return { target: endpoint };
+  const { scheme, rest } = /^(?:(?<scheme>https?|dns):\/\/)?(?<rest>.*)$/s.exec(endpoint)?.groups ?? {};
+  const address = (scheme === 'dns' ? rest?.replace(/^[^/]*\//, '') : rest?.replace(/\/$/, '')) ?? '';
+  const port = HOST_AND_PORT.exec(address)?.[1];
+  if (port === undefined || Number(port) < 1 || Number(port) > 65_535) {
+    throw new Error(
+      `cannot use endpoint "${endpoint}": expected host:port, http(s)://host:port, dns:///host:port or unix:///path`,
+    );
+  }
+  if (scheme === 'dns') return { target: endpoint };
+  return { target: address, ...(scheme !== undefined && { secure: scheme === 'https' }) };
+}

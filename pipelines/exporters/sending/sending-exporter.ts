@@ -1,0 +1,92 @@
+import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
+import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import type { Component, ComponentSettings, LogsConsumer, MetricsConsumer, SignalKind } from '../../component.ts';
+import { PermanentError } from '../../errors.ts';
+import type { QueueConfig, SendingConfig } from './config.ts';
+import { MemoryQueue } from './queue.ts';
+import { countPoints, countRecords, toRequests, type SendRequest } from './request.ts';
+import { Sender, type SenderQueue } from './sender.ts';
+import type { OtlpSerializer } from './serializer.ts';
+import type { Transport } from './transport.ts';
+
+/**
+ * An exporter that sends over a network: serialises what it is given, queues the bytes and sends them, again and
+ * again where that may help. Each signal has its own queue and consumers, so that a flood of metrics cannot push out
+ * the record of a kill.
+ */
+export class SendingExporter implements Component, MetricsConsumer, LogsConsumer {
+  readonly #transport: Transport;
+  readonly #serializer: OtlpSerializer;
+  readonly #maxRequestBytes: number;
+  readonly #metrics: Sender;
+  readonly #logs: Sender;
+  #stopped = false;
+
+  constructor(config: SendingConfig, settings: ComponentSettings, transport: Transport, serializer: OtlpSerializer) {
+    this.#transport = transport;
+    this.#serializer = serializer;
+    this.#maxRequestBytes = config.queue.maxRequestBytes;
+    const makeSender = (kind: SignalKind) =>
+      new Sender(kind, transport, config.retry, makeQueue(config.queue), settings);
+    this.#metrics = makeSender('metrics');
+    this.#logs = makeSender('logs');
+  }
+
+  async start(): Promise<void> {
+    await this.#transport.open();
+    if (this.#stopped) return;
+    this.#metrics.start();
+    this.#logs.start();
+  }
+
+  async shutdown(deadline: AbortSignal): Promise<void> {
+    this.#stopped = true;
+    await Promise.all([this.#metrics.stop(deadline), this.#logs.stop(deadline)]);
+    await this.#transport.close();
+  }
+
+  async consumeMetrics(metrics: readonly ResourceMetrics[]): Promise<void> {
+    const serialize = (data: readonly ResourceMetrics[]) => this.#serializer.metrics(data);
+    await this.#consume(this.#metrics, metrics, serialize, countPoints);
+  }
+
+  async consumeLogs(logs: readonly ReadableLogRecord[]): Promise<void> {
+    const serialize = (data: readonly ReadableLogRecord[]) => this.#serializer.logs(data);
+    await this.#consume(this.#logs, logs, serialize, countRecords);
+  }
+
+  async #consume<Data>(
+    sender: Sender,
+    data: readonly Data[],
+    serialize: (data: readonly Data[]) => Uint8Array,
+    countItems: (data: readonly Data[]) => number,
+  ): Promise<void> {
+    let requests: SendRequest[];
+    try {
+      requests = toRequests(data, serialize, countItems, this.#maxRequestBytes);
+    } catch (error) {
+      sender.refuseUnserialised(data.length, error);
+      throw new PermanentError('cannot serialise data', { cause: error });
+    }
+    const submitted = requests.map((request) => this.#packAndSubmit(sender, request));
+    await Promise.all(submitted);
+  }
+
+  async #packAndSubmit(sender: Sender, request: SendRequest): Promise<void> {
+    const body = this.#transport.pack === undefined ? request.body : await this.#transport.pack(request.body);
+    await sender.submit({ body, items: request.items });
+  }
+}
+
+function makeQueue(config: QueueConfig): SenderQueue | undefined {
+  if (!config.enabled) return undefined;
+  const { queueSize, sizer, maxBytes, blockOnOverflow, numConsumers, waitForResult } = config;
+  const queue = new MemoryQueue({ capacity: queueSize, sizeOf: SIZE_OF[sizer], maxBytes, blockOnOverflow });
+  return { queue, consumers: numConsumers, waitForResult };
+}
+
+const SIZE_OF: Record<QueueConfig['sizer'], (request: SendRequest) => number> = {
+  requests: () => 1,
+  items: (request) => request.items,
+  bytes: (request) => request.body.byteLength,
+};

@@ -1,0 +1,69 @@
+import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
+import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import { ProtobufLogsSerializer, ProtobufMetricsSerializer } from '@opentelemetry/otlp-transformer';
+import type { SignalKind } from '../../component.ts';
+import { logsRequest, metricsRequest } from './otlp-json.ts';
+import { boundedText, type SendAnswer } from './transport.ts';
+
+/** Makes OTLP export requests and reads what comes back. All methods but `readAnswer` throw on what is not OTLP. */
+export interface OtlpSerializer {
+  readonly contentType: string;
+  /** One request with the metrics of all resources. */
+  metrics(metrics: readonly ResourceMetrics[]): Uint8Array;
+  /** One request with all records. */
+  logs(logs: readonly ReadableLogRecord[]): Uint8Array;
+  /** Reads the answer to a request that was taken. One that cannot be read counts as plain success. */
+  readAnswer(kind: SignalKind, body: Uint8Array): SendAnswer;
+}
+
+/** OTLP as protobuf. */
+export const protobufSerializer: OtlpSerializer = {
+  contentType: 'application/x-protobuf',
+
+  // `resource_metrics` is field 1 of the request and repeated, so requests of one resource each make, one after the
+  // other, a request of all resources.
+  metrics: (metrics) => Buffer.concat(metrics.map((one) => ProtobufMetricsSerializer.serializeRequest(one)!)),
+
+  logs: (logs) => ProtobufLogsSerializer.serializeRequest([...logs])!,
+
+  readAnswer: (kind, body) => {
+    if (body.byteLength === 0) return { rejectedItems: 0 };
+    const serializer = kind === 'metrics' ? ProtobufMetricsSerializer : ProtobufLogsSerializer;
+    try {
+      return toAnswer(serializer.deserializeResponse(body));
+    } catch {
+      return { rejectedItems: 0 };
+    }
+  },
+};
+
+/** OTLP as JSON. */
+export const jsonSerializer: OtlpSerializer = {
+  contentType: 'application/json',
+  metrics: (metrics) => Buffer.from(JSON.stringify(metricsRequest(metrics))),
+  logs: (logs) => Buffer.from(JSON.stringify(logsRequest(logs))),
+  readAnswer: (_kind, body) => {
+    try {
+      return toAnswer(JSON.parse(Buffer.from(body).toString()));
+    } catch {
+      return { rejectedItems: 0 };
+    }
+  },
+};
+
+/** The answer of either signal: the two differ in one name. */
+interface ExportResponse {
+  partialSuccess?: { rejectedDataPoints?: unknown; rejectedLogRecords?: unknown; errorMessage?: unknown };
+}
+
+function toAnswer(response: ExportResponse | null): SendAnswer {
+  const partial = response?.partialSuccess;
+  if (partial === undefined || partial === null) return { rejectedItems: 0 };
+  // JSON has 64-bit numbers as strings.
+  const rejected = Number(partial.rejectedDataPoints ?? partial.rejectedLogRecords ?? 0);
+  const message = typeof partial.errorMessage === 'string' ? boundedText(partial.errorMessage) : '';
+  return {
+    rejectedItems: Number.isFinite(rejected) ? rejected : 0,
+    ...(message !== '' && { message }),
+  };
+}
