@@ -1,0 +1,111 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import Docker from 'dockerode';
+import { cachePath } from './cache.ts';
+
+const execute = promisify(execFile);
+const runtimes = join(import.meta.dirname, '../runtimes');
+
+/** The image with busybox and memhog (test/runtimes/memhog.c tells its modes). */
+const image = 'localhost/exit137-test:1';
+
+/** How to run a container; its memory is limited without swap, its network is none. */
+interface RunOptions {
+  name?: string;
+  /** Default 32 MiB. */
+  memoryMib?: number;
+  /** Docker's `--rm`. */
+  autoRemove?: boolean;
+  /** Docker's `--restart`. */
+  restart?: 'no' | 'always' | 'on-failure';
+  labels?: Record<string, string>;
+}
+
+/** A dockerd of its own beside whatever runs on this machine. */
+export interface DockerHost {
+  socket: string;
+  docker: Docker;
+  /** `docker run -d`: resolves with the container when it was started. */
+  run(command: string[], options?: RunOptions): Promise<Docker.Container>;
+  /** `docker create`, for a test that starts many at once. */
+  create(command: string[], options?: RunOptions): Promise<Docker.Container>;
+  /** SIGKILL to the daemon. Its containers go on. */
+  kill(): Promise<void>;
+  /** The daemon starts again, on the same data and socket. */
+  start(): Promise<void>;
+  /** Removes every container and ends everything that was started. */
+  stop(): Promise<void>;
+}
+
+/** Starts it with the test image loaded. */
+export async function startDocker(): Promise<DockerHost> {
+  const folder = await mkdtemp(join(tmpdir(), 'exit137-docker-'));
+  const socket = join(folder, 'docker.sock');
+  const docker = new Docker({ socketPath: socket });
+  await execute(join(runtimes, 'docker-up.sh'), [folder]);
+  await loadImage(docker);
+
+  const create: DockerHost['create'] = (command, options = {}) =>
+    docker.createContainer({
+      name: options.name,
+      Image: image,
+      Cmd: command,
+      Labels: options.labels,
+      HostConfig: {
+        NetworkMode: 'none',
+        Memory: (options.memoryMib ?? 32) * 2 ** 20,
+        MemorySwap: (options.memoryMib ?? 32) * 2 ** 20,
+        AutoRemove: options.autoRemove,
+        RestartPolicy: options.restart === undefined ? undefined : { Name: options.restart },
+      },
+    });
+  return {
+    socket,
+    docker,
+    create,
+    run: async (command, options) => {
+      const container = await create(command, options);
+      await container.start();
+      return container;
+    },
+    kill: async () => {
+      const pid = Number(await readFile(join(folder, 'pid'), 'utf8'));
+      process.kill(pid, 'SIGKILL');
+      while (isAlive(pid)) await sleep(5);
+    },
+    start: async () => {
+      await execute(join(runtimes, 'docker-up.sh'), [folder]);
+    },
+    stop: async () => {
+      await execute(join(runtimes, 'docker-down.sh'), [folder]);
+    },
+  };
+}
+
+/** Host pid of a container's main process. */
+export async function mainPid(container: Docker.Container): Promise<number> {
+  return (await container.inspect()).State.Pid;
+}
+
+async function loadImage(docker: Docker): Promise<void> {
+  const archive = cachePath('test-image.tar');
+  await execute(join(runtimes, 'make-image.sh'), [archive]);
+  const progress = await docker.loadImage(archive, { quiet: true });
+  await new Promise<void>((resolve, reject) => {
+    docker.modem.followProgress(progress, (error) => (error === null ? resolve() : reject(error)));
+  });
+}
+
+/** A zombie does not count: nobody hurries to reap what outlived its parent. */
+function isAlive(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}

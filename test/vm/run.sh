@@ -1,0 +1,19 @@
+#!/bin/bash
+# run.sh [KERNEL [TEST...]]
+# Runs the integration tests that matter for cgroup v2 inside a virtual machine with that kernel (default 6.1).
+set -euo pipefail
+
+cd "$(dirname "$0")/../.."
+kernel=${1:-6.1}
+shift || :
+tests=("$@")
+[ ${#tests[@]} -gt 0 ] || tests=(test/integration/docker.test.ts)
+
+npm run --silent build
+test/vm/fetch-kernels.sh "$kernel"
+# Made out here, because compilers are slow in there.
+test/runtimes/make-image.sh "${EXIT137_CACHE:-/var/cache/exit137}/test-image.tar"
+echo "vm: kernel $kernel, cgroup v2: ${tests[*]}"
+# Emulated: programs run 10 to 20 times slower, and the tests wait so much longer.
+exec test/vm/vm-run -k "$kernel" -e CI="${CI:-}" -e EXIT137_PATIENCE=15 -e EXIT137_TRIES=2000 -e EXIT137_CACHE="${EXIT137_CACHE:-/var/cache/exit137}" \
+  node_modules/.bin/node --test --test-reporter=./test/helpers/reporter.ts "${tests[@]}"
