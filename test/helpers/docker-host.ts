@@ -22,7 +22,8 @@ interface RunOptions {
   /** Docker's `--rm`. */
   autoRemove?: boolean;
   /** Docker's `--restart`. */
-  restart?: 'no' | 'always' | 'on-failure';
+  restart?: 'always' | 'on-failure';
+  maxRestarts?: number;
   labels?: Record<string, string>;
 }
 
@@ -61,7 +62,8 @@ export async function startDocker(): Promise<DockerHost> {
         Memory: (options.memoryMib ?? 32) * 2 ** 20,
         MemorySwap: (options.memoryMib ?? 32) * 2 ** 20,
         AutoRemove: options.autoRemove,
-        RestartPolicy: options.restart === undefined ? undefined : { Name: options.restart },
+        RestartPolicy:
+          options.restart === undefined ? undefined : { Name: options.restart, MaximumRetryCount: options.maxRestarts },
       },
     });
   return {

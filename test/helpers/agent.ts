@@ -1,0 +1,110 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { eventually } from './eventually.ts';
+import { startGrpcEndpoint, type OtlpEndpoint } from './otlp-endpoint.ts';
+import type { ReceivedLog, ReceivedMetric } from './otlp-decoding.ts';
+
+const bundle = join(import.meta.dirname, '../../dist/main.mjs');
+
+interface AgentOptions {
+  /** Configuration of the receiver beyond the defaults. */
+  receiver?: Record<string, unknown>;
+  /** Where it sends; default: an endpoint of its own, which `stop` closes. */
+  grpcPort?: number;
+}
+
+/** The bundle as it runs in production, and what it has sent. */
+export interface Agent {
+  readonly pid: number;
+  readonly endpoint: OtlpEndpoint;
+  /** The log records of one container that arrived so far, in their order. */
+  logsOf(containerId: string): ReceivedLog[];
+  /** The newest metrics of one container, by name. Throws where none have arrived. */
+  metricsOf(containerId: string): Record<string, ReceivedMetric>;
+  /** Every collection's metrics of one container, oldest first. */
+  allMetricsOf(containerId: string): Record<string, ReceivedMetric>[];
+  /** Resolves with the next metrics of a container that are collected from now on. */
+  nextMetricsOf(containerId: string): Promise<Record<string, ReceivedMetric>>;
+  /** What its `file` exporter has written: one OTLP-JSON object a line. */
+  fileLines(): Promise<Record<string, unknown>[]>;
+  /** Its own log. */
+  stderr(): string;
+  /** SIGTERM, and what it exited with. Safe to call twice. */
+  stop(): Promise<number | null>;
+  /** Closes the endpoint and removes its files; stops it first. */
+  close(): Promise<void>;
+}
+
+/** Starts the bundle with a configuration file; resolves when it runs. */
+export async function startAgent({ receiver = {}, grpcPort }: AgentOptions = {}): Promise<Agent> {
+  const folder = await mkdtemp(join(tmpdir(), 'exit137-agent-'));
+  const endpoint = await startGrpcEndpoint();
+  const configFile = join(folder, 'config.yaml');
+  const output = join(folder, 'telemetry.jsonl');
+  await writeFile(configFile, stringify(configuration(receiver, grpcPort ?? endpoint.port, output)));
+
+  const child = spawn(process.execPath, [bundle, '--config', configFile], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const exited = once(child, 'exit');
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  child.stdout.resume();
+
+  const collections = () => endpoint.received.flatMap(({ metrics }) => metrics);
+  const allMetricsOf = (containerId: string) =>
+    collections().flatMap(({ resource, metrics }) => (resource['container.id'] === containerId ? [metrics] : []));
+  const stop = async () => {
+    child.kill('SIGTERM');
+    await exited;
+    return child.exitCode;
+  };
+  await once(child, 'spawn');
+  return {
+    pid: child.pid!,
+    endpoint,
+    logsOf: (containerId) =>
+      endpoint.received.flatMap(({ logs }) => logs.filter(({ resource }) => resource['container.id'] === containerId)),
+    metricsOf: (containerId) => {
+      const newest = allMetricsOf(containerId).at(-1);
+      if (newest === undefined) throw new Error(`no metrics of container ${containerId} have arrived`);
+      return newest;
+    },
+    allMetricsOf,
+    nextMetricsOf: (containerId) => {
+      // One that is under way now may have been collected before the call.
+      const seen = allMetricsOf(containerId).length;
+      return eventually(`metrics of ${containerId} arrive`, () => allMetricsOf(containerId)[seen + 1]);
+    },
+    fileLines: async () => {
+      const text = await readFile(output, 'utf8');
+      const lines = text.slice(0, text.lastIndexOf('\n')).split('\n');
+      return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    },
+    stderr: () => stderr,
+    stop,
+    close: async () => {
+      await stop();
+      await endpoint.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function configuration(receiver: Record<string, unknown>, grpcPort: number, output: string): unknown {
+  const pipeline = { receivers: ['container_lifecycle'], exporters: ['otlp_grpc', 'file'] };
+  return {
+    receivers: { container_lifecycle: { collection_interval: '500ms', ...receiver } },
+    exporters: {
+      otlp_grpc: { endpoint: `127.0.0.1:${grpcPort}`, tls: { insecure: true } },
+      file: { path: output },
+    },
+    service: {
+      // Two agents on one machine must not want the same port.
+      telemetry: { metrics: { level: 'none' } },
+      pipelines: { metrics: pipeline, logs: pipeline },
+    },
+  };
+}
