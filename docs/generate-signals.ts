@@ -1,0 +1,99 @@
+import { writeFileSync } from 'node:fs';
+import { SeverityNumber } from '@opentelemetry/api-logs';
+import {
+  eventAttributes,
+  events,
+  metrics,
+  resourceAttributes,
+  scopeName,
+  type EventDefinition,
+  type MetricDefinition,
+} from '../receiver/metadata.ts';
+
+/** docs/signals.md, made from receiver/metadata.ts. */
+export function renderSignals(): string {
+  return `<!-- Generated from receiver/metadata.ts by \`npm run docs\`. Do not edit. -->
+
+# What exit137 sends
+
+Instrumentation scope \`${scopeName}\`. Every metric can be switched with \`metrics: <name>: {enabled: true|false}\` and
+every resource attribute with \`resource_attributes: <name>: {enabled: true|false}\` in the receiver's configuration.
+
+What cannot be read is absent, never 0. Counters begin with an explicit 0 when a container is first seen, bear a true
+start time, never go back, and go on for the grace period after the container is gone.
+
+## Metrics
+
+${table(
+  ['name', 'kind', 'unit', 'attributes', 'on', 'meaning'],
+  [...metrics].map(([name, definition]) => [
+    code(name),
+    kindOf(definition),
+    code(definition.unit),
+    attributesOf(definition),
+    onOf(definition),
+    definition.description,
+  ]),
+)}
+
+## Events
+
+Log records with an EventName. Timestamp is when it happened, ObservedTimestamp when exit137 saw it. The body is one
+sentence for people; the facts are attributes.
+
+${table(
+  ['EventName', 'severity', 'when', 'attributes'],
+  Object.entries<EventDefinition>(events).map(([name, { severity, when, attributes }]) => [
+    code(name),
+    severity.map((number) => `${SeverityNumber[number]} (${number})`).join(' or '),
+    when,
+    attributes.map(code).join(', ') || '–',
+  ]),
+)}
+
+${table(
+  ['attribute', 'type', 'meaning'],
+  Object.entries(eventAttributes).map(([name, { type, description }]) => [code(name), type, description]),
+)}
+
+## Resource attributes
+
+${table(
+  ['name', 'stands on', 'on', 'meaning'],
+  Object.entries(resourceAttributes).map(([name, { on, enabled, description }]) => [
+    code(name),
+    on,
+    enabled ? 'yes' : 'no',
+    description,
+  ]),
+)}
+`;
+}
+
+function table(head: string[], rows: string[][]): string {
+  return [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+}
+
+function code(text: string): string {
+  return `\`${text}\``;
+}
+
+function kindOf({ kind, monotonic, type }: MetricDefinition): string {
+  const shape = kind === 'gauge' ? 'Gauge' : monotonic ? 'Sum, monotonic' : 'Sum';
+  return `${shape}, ${type}`;
+}
+
+function attributesOf({ attributes = {} }: MetricDefinition): string {
+  return (
+    Object.entries(attributes)
+      .map(([key, values]) => `${code(key)}: ${values.join(', ')}`)
+      .join('; ') || '–'
+  );
+}
+
+function onOf({ enabled }: MetricDefinition): string {
+  if (enabled === 'outside_kubernetes') return 'outside Kubernetes';
+  return enabled ? 'yes' : 'no';
+}
+
+if (import.meta.main) writeFileSync(new URL('signals.md', import.meta.url), renderSignals());

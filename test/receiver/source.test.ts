@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { keepObserving, type Source } from '../../receiver/source.ts';
+
+/** A source whose subscriptions go as the script says; the last one lasts until it is told to stop. */
+function scripted(script: readonly ('fails' | 'works and fails')[]): Source & { subscriptions: number } {
+  return {
+    name: 'scripted',
+    subscriptions: 0,
+    async observe(_emit, up, signal) {
+      const step = script[this.subscriptions++];
+      if (step !== 'fails') up();
+      if (step !== undefined) throw new Error(`broke at ${this.subscriptions}`);
+      if (signal.aborted) return;
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    },
+  };
+}
+
+describe('keepObserving', () => {
+  it('subscribes again after each break, and says when the source works and when it fails', async () => {
+    const stop = new AbortController();
+    const told: string[] = [];
+    const source = scripted(['fails', 'works and fails']);
+    const up = () => {
+      told.push('up');
+      if (source.subscriptions === 3) stop.abort();
+    };
+    await keepObserving(source, () => {}, { up, down: (error) => told.push((error as Error).message) }, stop.signal);
+    assert.deepEqual(told, ['broke at 1', 'up', 'broke at 2', 'up']);
+  });
+
+  it('waits longer after each failure, and anew after a success', async () => {
+    const stop = new AbortController();
+    const source = scripted(['fails', 'fails', 'works and fails', 'fails']);
+    const brokeAtMs: number[] = [];
+    const up = () => source.subscriptions === 5 && stop.abort();
+    await keepObserving(source, () => {}, { up, down: () => brokeAtMs.push(performance.now()) }, stop.signal);
+    const waitsMs = brokeAtMs.slice(1).map((atMs, index) => Math.round((atMs - brokeAtMs[index]!) / 100) * 100);
+    assert.deepEqual(waitsMs, [100, 200, 100]);
+  });
+});
