@@ -15,6 +15,8 @@ interface AgentOptions {
   receiver?: Record<string, unknown>;
   /** Where it sends; default: an endpoint of its own, which `stop` closes. */
   grpcPort?: number;
+  /** Whether it writes a file as well (default true). */
+  toFile?: boolean;
 }
 
 /** The bundle as it runs in production, and what it has sent. */
@@ -40,12 +42,15 @@ export interface Agent {
 }
 
 /** Starts the bundle with a configuration file; resolves when it runs. */
-export async function startAgent({ receiver = {}, grpcPort }: AgentOptions = {}): Promise<Agent> {
+export async function startAgent({ receiver = {}, grpcPort, toFile = true }: AgentOptions = {}): Promise<Agent> {
   const folder = await mkdtemp(join(tmpdir(), 'exit137-agent-'));
   const endpoint = await startGrpcEndpoint();
   const configFile = join(folder, 'config.yaml');
   const output = join(folder, 'telemetry.jsonl');
-  await writeFile(configFile, stringify(configuration(receiver, grpcPort ?? endpoint.port, output)));
+  await writeFile(
+    configFile,
+    stringify(configuration(receiver, grpcPort ?? endpoint.port, toFile ? output : undefined)),
+  );
 
   const child = spawn(process.execPath, [bundle, '--config', configFile], { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
@@ -93,14 +98,15 @@ export async function startAgent({ receiver = {}, grpcPort }: AgentOptions = {})
   };
 }
 
-function configuration(receiver: Record<string, unknown>, grpcPort: number, output: string): unknown {
-  const pipeline = { receivers: ['container_lifecycle'], exporters: ['otlp_grpc', 'file'] };
+function configuration(receiver: Record<string, unknown>, grpcPort: number, output: string | undefined): unknown {
+  const exporters = {
+    otlp_grpc: { endpoint: `127.0.0.1:${grpcPort}`, tls: { insecure: true } },
+    ...(output === undefined ? {} : { file: { path: output } }),
+  };
+  const pipeline = { receivers: ['container_lifecycle'], exporters: Object.keys(exporters) };
   return {
     receivers: { container_lifecycle: { collection_interval: '500ms', ...receiver } },
-    exporters: {
-      otlp_grpc: { endpoint: `127.0.0.1:${grpcPort}`, tls: { insecure: true } },
-      file: { path: output },
-    },
+    exporters,
     service: {
       // Two agents on one machine must not want the same port.
       telemetry: { metrics: { level: 'none' } },
