@@ -46,8 +46,8 @@ export const configSchema = z.strictObject({
   max_containers: z.int().positive().default(10_000),
   sources: z
     .strictObject({
-      docker: z.preprocess((section) => section ?? {}, dockerConfig),
-      memcg: z.preprocess((section) => section ?? {}, memcgConfig),
+      docker: dockerConfig.prefault({}),
+      memcg: memcgConfig.prefault({}),
     })
     .prefault({}),
   metrics: metricSwitches.prefault({}),

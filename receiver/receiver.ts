@@ -40,7 +40,6 @@ const exitCodeOfSigkill = 137;
 class ContainerLifecycle implements Component {
   readonly #config: Config;
   readonly #next: Consumers;
-  readonly #settings: ComponentSettings;
   readonly #table: ContainerTable;
   readonly #ledger = new Ledger();
   readonly #correlator: Correlator;
@@ -61,7 +60,6 @@ class ContainerLifecycle implements Component {
 
   constructor(config: Config, settings: ComponentSettings, next: Consumers) {
     this.#config = config;
-    this.#settings = settings;
     this.#next = next;
     this.#table = new ContainerTable(config.max_containers);
     this.#correlator = new Correlator(config.settle_time, this.#ledger);
