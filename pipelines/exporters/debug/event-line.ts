@@ -95,7 +95,7 @@ function* layOut(pieces: readonly Piece[], style: Style, columns: number): Gener
       line += (width === 0 ? '' : '  ') + paint(look, text);
       width += (width === 0 ? 0 : 2) + text.length;
     } else if (optional !== true) {
-      yield line;
+      yield line.trimEnd();
       const wrapped = wrap(text, columns - INDENT.length);
       const last = wrapped.pop() ?? '';
       for (const part of wrapped) yield INDENT + paint(look, part);
@@ -128,7 +128,7 @@ function keyFacts(attributes: Attributes): string {
     .join(' ');
 }
 
-function factText(key: string, value: AnyValue | undefined): string {
+function factText(key: string, value: AnyValue): string {
   const text = safeText(typeof value === 'number' && BYTES.test(key) ? bytesText(value) : valueText(value), 64);
   return text.includes(' ') ? `"${text}"` : text;
 }

@@ -21,10 +21,10 @@ function escapeCharacter(character: string): string {
 }
 
 /** An attribute's value on one line. Not yet safe: it can hold whatever the attribute holds. */
-export function valueText(value: AnyValue | undefined): string {
+export function valueText(value: AnyValue): string {
   if (value === undefined || value === null) return '';
   if (Array.isArray(value) && value.every((item) => typeof item !== 'object')) return value.join(',');
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
 const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
@@ -40,7 +40,10 @@ export function bytesText(bytes: number): string {
 /** Time of day with milliseconds, in the time zone of this process: `10:42:07.123`. */
 export function timeText(atMs: number): string {
   const at = new Date(atMs);
-  const two = (number: number) => String(number).padStart(2, '0');
-  const milliseconds = String(at.getMilliseconds()).padStart(3, '0');
-  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${milliseconds}`;
+  const [hours, minutes, seconds] = [at.getHours(), at.getMinutes(), at.getSeconds()].map(twoDigits);
+  return `${hours}:${minutes}:${seconds}.${String(at.getMilliseconds()).padStart(3, '0')}`;
+}
+
+function twoDigits(number: number): string {
+  return String(number).padStart(2, '0');
 }

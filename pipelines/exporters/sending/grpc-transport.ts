@@ -1,4 +1,5 @@
 import { createSecureContext } from 'node:tls';
+import type * as grpcJs from '@grpc/grpc-js';
 import type { ChannelCredentials, ChannelOptions, Client, Metadata, ServiceError } from '@grpc/grpc-js';
 import type { SignalKind } from '../../component.ts';
 import { ThrottledError } from '../../errors.ts';
@@ -38,7 +39,7 @@ const GZIP = 2;
 export class GrpcTransport implements Transport {
   readonly #config: GrpcTransportConfig;
   readonly #serializer: OtlpSerializer;
-  #grpc: typeof import('@grpc/grpc-js') | undefined;
+  #grpc: typeof grpcJs | undefined;
   #client: Client | undefined;
   #metadata: Metadata | undefined;
 
@@ -88,7 +89,7 @@ export class GrpcTransport implements Transport {
     this.#client = undefined;
   }
 
-  async #credentials({ credentials }: typeof import('@grpc/grpc-js')): Promise<ChannelCredentials> {
+  async #credentials({ credentials }: typeof grpcJs): Promise<ChannelCredentials> {
     const { endpoint, tls } = this.#config;
     if (!(endpoint.secure ?? !tls.insecure)) return credentials.createInsecure();
     const context = createSecureContext(await loadTls(tls));

@@ -1,4 +1,4 @@
-import type { AnyValue, Attributes, HrTime, ValueType } from '@opentelemetry/api';
+import { ValueType, type AnyValue, type Attributes, type HrTime } from '@opentelemetry/api';
 import type { InstrumentationScope } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
@@ -125,8 +125,7 @@ function toPoint(point: DataPoint<unknown>): Json {
 
 function toNumberPoint(point: DataPoint<number>, valueType: ValueType): Json {
   const json = toPoint(point);
-  // ValueType.INT of the API, an enum that is nothing but this number.
-  if (valueType === 0) json.asInt = toInt64(point.value);
+  if (valueType === ValueType.INT) json.asInt = toInt64(point.value);
   else json.asDouble = toDouble(point.value);
   return json;
 }
@@ -163,7 +162,7 @@ function toKeyValues(attributes: Attributes): Json[] {
   return Object.entries(attributes).map(([key, value]) => ({ key, value: toAnyValue(value) }));
 }
 
-function toAnyValue(value: AnyValue | undefined): Json {
+function toAnyValue(value: AnyValue): Json {
   if (value === undefined || value === null) return {};
   switch (typeof value) {
     case 'string':

@@ -46,13 +46,11 @@ export class SendingExporter implements Component, MetricsConsumer, LogsConsumer
   }
 
   async consumeMetrics(metrics: readonly ResourceMetrics[]): Promise<void> {
-    const serialize = (data: readonly ResourceMetrics[]) => this.#serializer.metrics(data);
-    await this.#consume(this.#metrics, metrics, serialize, countPoints);
+    await this.#consume(this.#metrics, metrics, this.#serializer.metrics, countPoints);
   }
 
   async consumeLogs(logs: readonly ReadableLogRecord[]): Promise<void> {
-    const serialize = (data: readonly ReadableLogRecord[]) => this.#serializer.logs(data);
-    await this.#consume(this.#logs, logs, serialize, countRecords);
+    await this.#consume(this.#logs, logs, this.#serializer.logs, countRecords);
   }
 
   async #consume<Data>(

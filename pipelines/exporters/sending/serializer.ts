@@ -9,11 +9,11 @@ import { boundedText, type SendAnswer } from './transport.ts';
 export interface OtlpSerializer {
   readonly contentType: string;
   /** One request with the metrics of all resources. */
-  metrics(metrics: readonly ResourceMetrics[]): Uint8Array;
+  readonly metrics: (metrics: readonly ResourceMetrics[]) => Uint8Array;
   /** One request with all records. */
-  logs(logs: readonly ReadableLogRecord[]): Uint8Array;
+  readonly logs: (logs: readonly ReadableLogRecord[]) => Uint8Array;
   /** Reads the answer to a request that was taken. One that cannot be read counts as plain success. */
-  readAnswer(kind: SignalKind, body: Uint8Array): SendAnswer;
+  readonly readAnswer: (kind: SignalKind, body: Uint8Array) => SendAnswer;
 }
 
 /** OTLP as protobuf. */
