@@ -24,10 +24,9 @@ interface RunOptions {
   /** Docker's `--restart`. */
   restart?: 'always' | 'on-failure';
   maxRestarts?: number;
-  labels?: Record<string, string>;
 }
 
-/** A dockerd of its own beside whatever runs on this machine. */
+/** A Docker API with a daemon of its own beside whatever runs on this machine. */
 export interface DockerHost {
   socket: string;
   docker: Docker;
@@ -43,29 +42,27 @@ export interface DockerHost {
   stop(): Promise<void>;
 }
 
-/** Starts it with the test image loaded. */
-export async function startDocker(): Promise<DockerHost> {
-  const folder = await mkdtemp(join(tmpdir(), 'exit137-docker-'));
-  const socket = join(folder, 'docker.sock');
+/** Starts a dockerd with the test image loaded. */
+export function startDocker(): Promise<DockerHost> {
+  return startHost('docker');
+}
+
+/** Starts Podman's Docker-compatible service with the test image loaded. */
+export function startPodman(): Promise<DockerHost> {
+  return startHost('podman');
+}
+
+async function startHost(runtime: 'docker' | 'podman'): Promise<DockerHost> {
+  const folder = await mkdtemp(join(tmpdir(), `exit137-${runtime}-`));
+  const socket = join(folder, `${runtime}.sock`);
   const docker = new Docker({ socketPath: socket });
-  await execute(join(runtimes, 'docker-up.sh'), [folder]);
+  const start = async () => {
+    await execute(join(runtimes, `${runtime}-up.sh`), [folder]);
+  };
+  await start();
   await loadImage(docker);
 
-  const create: DockerHost['create'] = (command, options = {}) =>
-    docker.createContainer({
-      name: options.name,
-      Image: image,
-      Cmd: command,
-      Labels: options.labels,
-      HostConfig: {
-        NetworkMode: 'none',
-        Memory: (options.memoryMib ?? 32) * 2 ** 20,
-        MemorySwap: (options.memoryMib ?? 32) * 2 ** 20,
-        AutoRemove: options.autoRemove,
-        RestartPolicy:
-          options.restart === undefined ? undefined : { Name: options.restart, MaximumRetryCount: options.maxRestarts },
-      },
-    });
+  const create: DockerHost['create'] = (command, options) => docker.createContainer(toRequest(command, options));
   return {
     socket,
     docker,
@@ -75,16 +72,31 @@ export async function startDocker(): Promise<DockerHost> {
       await container.start();
       return container;
     },
+    start,
     kill: async () => {
       const pid = Number(await readFile(join(folder, 'pid'), 'utf8'));
       process.kill(pid, 'SIGKILL');
       while (isAlive(pid)) await sleep(5);
     },
-    start: async () => {
-      await execute(join(runtimes, 'docker-up.sh'), [folder]);
-    },
     stop: async () => {
-      await execute(join(runtimes, 'docker-down.sh'), [folder]);
+      await execute(join(runtimes, `${runtime}-down.sh`), [folder]);
+    },
+  };
+}
+
+function toRequest(command: string[], options: RunOptions = {}): Docker.ContainerCreateOptions {
+  const memoryBytes = (options.memoryMib ?? 32) * 2 ** 20;
+  return {
+    name: options.name,
+    Image: image,
+    Cmd: command,
+    HostConfig: {
+      NetworkMode: 'none',
+      Memory: memoryBytes,
+      MemorySwap: memoryBytes,
+      AutoRemove: options.autoRemove,
+      RestartPolicy:
+        options.restart === undefined ? undefined : { Name: options.restart, MaximumRetryCount: options.maxRestarts },
     },
   };
 }

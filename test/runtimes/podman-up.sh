@@ -2,12 +2,13 @@
 # podman-up.sh DIR
 # Starts Podman's Docker-compatible API on storage of its own under DIR and prints its socket. Does nothing if it runs
 # already. DIR/podman is the podman command for the same storage.
-# Needs: podman, conmon, runc.
+# Needs: podman, conmon, runc, curl.
 set -eu
 
 dir=${1:?usage: podman-up.sh DIR}
 socket=$dir/podman.sock
-if [ -s "$dir/pid" ] && kill -0 "$(cat "$dir/pid")" 2> /dev/null && [ -S "$socket" ]; then
+answers() { curl -sf --max-time 5 --unix-socket "$socket" http://podman/_ping > /dev/null 2>&1; }
+if [ -s "$dir/pid" ] && kill -0 "$(cat "$dir/pid")" 2> /dev/null && answers; then
   echo "$socket"
   exit 0
 fi
@@ -41,13 +42,14 @@ exec podman --tmpdir "$dir/tmp" "\$@"
 SH
 chmod +x "$dir/podman"
 
+rm -f "$socket"
 setsid "$dir/podman" system service --time 0 "unix://$socket" > "$dir/log" 2>&1 < /dev/null &
 echo $! > "$dir/pid"
 tries=${EXIT137_TRIES:-400}
-until [ -S "$socket" ]; do
+until answers; do
   tries=$((tries - 1))
   if [ "$tries" -le 0 ]; then
-    echo "podman-up.sh: podman does not listen at $socket; end of its log:" >&2
+    echo "podman-up.sh: podman does not answer at $socket; end of its log:" >&2
     tail -20 "$dir/log" >&2
     exit 1
   fi
