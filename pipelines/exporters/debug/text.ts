@@ -24,7 +24,8 @@ function escapeCharacter(character: string): string {
 export function valueText(value: AnyValue): string {
   if (value === undefined || value === null) return '';
   if (Array.isArray(value) && value.every((item) => typeof item !== 'object')) return value.join(',');
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  if (typeof value === 'bigint') return value.toString();
+  return typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
 }
 
 const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
