@@ -11,6 +11,8 @@ export interface LoggedLine {
 /** What a component is given in a test, and what it made of it. */
 export interface TestSettings extends ComponentSettings {
   readonly lines: LoggedLine[];
+  /** Resolves with the first line of this message, logged already or yet to come. */
+  logged(message: string): Promise<LoggedLine>;
   /** Present values of all series, as `name{key=value,…}` with sorted keys. */
   series(): Promise<Record<string, number>>;
 }
@@ -20,16 +22,29 @@ export function makeSettings(id = 'test'): TestSettings {
   const reader = new PullReader();
   const provider = new MeterProvider({ readers: [reader] });
   const lines: LoggedLine[] = [];
+  const watchers = new Set<() => void>();
   const log =
     (level: keyof Logger) =>
-    (message: string, fields: Record<string, unknown> = {}) =>
-      void lines.push({ level, message, fields });
+    (message: string, fields: Record<string, unknown> = {}) => {
+      lines.push({ level, message, fields });
+      for (const notify of watchers) notify();
+    };
   return {
     id,
     version: '1.2.3',
     meter: provider.getMeter('test'),
     logger: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') },
     lines,
+    logged: (message) => {
+      const { promise, resolve } = Promise.withResolvers<LoggedLine>();
+      const look = () => {
+        const line = lines.find((one) => one.message === message);
+        if (line !== undefined) resolve(line);
+      };
+      watchers.add(look);
+      look();
+      return promise.finally(() => watchers.delete(look));
+    },
     series: () => reader.series(),
   };
 }

@@ -35,6 +35,9 @@ const RETRYABLE = new Set(['CANCELLED', 'DEADLINE_EXCEEDED', 'ABORTED', 'OUT_OF_
 /** Number of gzip among gRPC's compression algorithms. */
 const GZIP = 2;
 
+/** A connection that failed is tried again after at most this. */
+const MAX_RECONNECT_BACKOFF_MS = 10_000;
+
 /** OTLP over gRPC: one channel, one unary call for each attempt. grpc-js is loaded when it is opened. */
 export class GrpcTransport implements Transport {
   readonly #config: GrpcTransportConfig;
@@ -108,6 +111,8 @@ export class GrpcTransport implements Transport {
       'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
       'grpc.keepalive_permit_without_calls': keepalive.permitWithoutStream ? 1 : 0,
       'grpc.max_send_message_length': -1,
+      // gRPC's own bound of two minutes would leave a backend unused long after it is back.
+      'grpc.max_reconnect_backoff_ms': MAX_RECONNECT_BACKOFF_MS,
       // Attempts are ours to make, and to count.
       'grpc.enable_retries': 0,
       // Saves a lookup of TXT records for something that nobody configures there.
