@@ -94,9 +94,18 @@ export class Sender {
     this.#stopping.abort();
     this.#queued?.queue.close();
     while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+    if (this.#queued !== undefined) await this.#dropUnconsumed(this.#queued.queue);
     deadline.removeEventListener('abort', abandon);
     this.#stopObserving?.();
     this.#stopObserving = undefined;
+  }
+
+  /** What nobody took out, as we were never started. */
+  async #dropUnconsumed(queue: Queue): Promise<void> {
+    for (let request = await queue.take(); request !== undefined; request = await queue.take()) {
+      this.#drop(request, 'shutdown', new Error('the exporter was never started'));
+      queue.ack(request);
+    }
   }
 
   async #sendUnqueued(request: SendRequest): Promise<void> {
