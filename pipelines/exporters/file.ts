@@ -100,9 +100,10 @@ class FileExporter implements Component, MetricsConsumer, LogsConsumer {
   async shutdown(deadline: AbortSignal): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
-    await Promise.race([this.#flushAll(), whenAborted(deadline)]);
+    const finished = this.#flushAll().then(() => this.#file.close());
+    await Promise.race([finished, whenAborted(deadline)]);
+    // What is being written at the deadline is counted when that ends.
     this.#drop(this.#takePending(), 'shutdown', 'the deadline of the shutdown has passed');
-    await Promise.race([this.#file.close(), whenAborted(deadline)]);
   }
 
   async consumeMetrics(metrics: readonly ResourceMetrics[]): Promise<void> {

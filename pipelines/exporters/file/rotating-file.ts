@@ -80,15 +80,19 @@ export class RotatingFile {
   }
 
   async #rotate(): Promise<void> {
-    await rename(this.#path, this.#backupPath(new Date()));
+    await rename(this.#path, await this.#freeBackupPath());
     await this.open(true);
     await this.#removeOldBackups().catch(() => {});
   }
 
-  #backupPath(at: Date): string {
-    const time = at.toISOString().replaceAll(':', '-').replace('Z', '');
+  /** Named after the present time, or the next millisecond that has no file yet. */
+  async #freeBackupPath(): Promise<string> {
     const { folder, stem, extension } = this.#parts();
-    return join(folder, `${stem}-${time}${extension}`);
+    for (let atMs = Date.now(); ; atMs++) {
+      const time = new Date(atMs).toISOString().replaceAll(':', '-').replace('Z', '');
+      const path = join(folder, `${stem}-${time}${extension}`);
+      if ((await stat(path).catch(() => undefined)) === undefined) return path;
+    }
   }
 
   async #removeOldBackups(): Promise<void> {

@@ -380,8 +380,10 @@ async function setUpRawServer(
   const { promise: nextRequest, resolve } = Promise.withResolvers<RawRequest>();
   server.on('stream', (stream: ServerHttp2Stream, headers) => {
     stream.on('error', () => {});
-    void stream.toArray().then((chunks) => {
-      const frame = Buffer.concat(chunks as Buffer[]);
+    const chunks: Buffer[] = [];
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+    stream.on('end', () => {
+      const frame = Buffer.concat(chunks);
       const encoding = headers['grpc-encoding'] as string | undefined;
       resolve({ encoding, compressedFlag: frame[0]!, message: frame.subarray(5) });
     });

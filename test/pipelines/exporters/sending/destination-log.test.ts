@@ -6,7 +6,7 @@ import { makeSettings, type LoggedLine } from '../../../helpers/component-settin
 interface Setup {
   log: DestinationLog;
   lines: LoggedLine[];
-  passSeconds(seconds: number): void;
+  passSeconds: (seconds: number) => void;
 }
 
 function setUp(): Setup {

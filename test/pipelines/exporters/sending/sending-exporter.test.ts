@@ -135,7 +135,9 @@ test('shutdown sends what is queued', async (context) => {
 });
 
 test('shutdown tries once what waits for its next attempt, and drops it when that fails', async (context) => {
-  const { exporter, endpoint, settings } = await setUp(context, { retry_on_failure: { initial_interval: '1h' } });
+  const { exporter, endpoint, settings } = await setUp(context, {
+    retry_on_failure: { initial_interval: '1h', max_elapsed_time: 0 },
+  });
   endpoint.answerAlways({ httpStatus: 503 });
   await exporter.consumeLogs([makeLog()]);
   await settings.logged('cannot send, will try again');
