@@ -1,0 +1,176 @@
+import type { Readable } from 'node:stream';
+import { describeError } from '../../pipelines/errors.ts';
+import type { Emit, RuntimeName } from '../observation.ts';
+import { printable, type OnBadInput } from './bad-input.ts';
+import type { DockerApi } from './docker-api.ts';
+import { decodeEvent, observationOf, showsDeception, type DockerEvent, type LabelClash } from './docker-event.ts';
+import { decodeInspection, decodeList, endedAgoMs, type Inspection, type ListedContainer } from './docker-inspect.ts';
+import { inspectAll, Inspections } from './docker-inspections.ts';
+import type { DockerMemory } from './docker-memory.ts';
+import { LineSplitter } from './line-splitter.ts';
+
+/** What one subscription works with. */
+interface SubscriptionSettings {
+  api: DockerApi;
+  runtime: RuntimeName;
+  memory: DockerMemory;
+  graceMs: number;
+  clock: () => number;
+  onBadInput: OnBadInput;
+  emit: Emit;
+  /** Ends it. */
+  signal: AbortSignal;
+}
+
+const longestEventBytes = 2 ** 20;
+const mostInspectionsWaiting = 1000;
+
+/** States in which a container does not run, and about which nothing can have changed unseen but their age. */
+const endedStates = new Set(['exited', 'stopped', 'dead']);
+/** States of a container that has never run. */
+const unbornStates = new Set(['created', 'configured', 'initialized']);
+
+/** One subscription to the events of a daemon, with the listing that goes with it. */
+export class DockerSubscription {
+  readonly #settings: SubscriptionSettings;
+  readonly #lines: LineSplitter;
+  readonly #started: Inspections;
+
+  constructor(settings: SubscriptionSettings) {
+    const { onBadInput } = settings;
+    this.#settings = settings;
+    this.#lines = new LineSplitter(longestEventBytes, (start) =>
+      onBadInput(`event is longer than ${longestEventBytes} bytes`, printable(start)),
+    );
+    this.#started = new Inspections(
+      (id) => this.#tellChanged(id),
+      mostInspectionsWaiting,
+      (id) => onBadInput(`more than ${mostInspectionsWaiting} containers wait for their inspection`, id),
+    );
+  }
+
+  /** Subscribes, lists, calls `up`, and goes on until it is broken: always rejects in the end. */
+  async run(up: () => void): Promise<never> {
+    const { api, runtime, memory, clock, signal } = this.#settings;
+    // Podman (4.3) gives no sign of a subscription before there is an event. It writes its events down, so that those
+    // between our asking and its subscribing come as well.
+    const silent = runtime === 'podman';
+    const subscribed = api.events(memory.resumeAtMs(clock()), silent, signal);
+    const broken = subscribed.then((stream) => this.#follow(stream));
+    // Where something else fails first nobody awaits this any more.
+    broken.catch(() => {});
+    if (!silent) await subscribed;
+    await Promise.race([broken, this.#list()]);
+    up();
+    return broken;
+  }
+
+  /** Takes in what the stream brings. Always rejects in the end, and leaves the stream closed. */
+  async #follow(stream: Readable): Promise<never> {
+    const { api, signal } = this.#settings;
+    const { promise: broken, reject } = Promise.withResolvers<never>();
+    const stop = (): void => void stream.destroy();
+    const take = (line: string): void => this.#take(line);
+    signal.addEventListener('abort', stop, { once: true });
+    stream.on('error', reject);
+    stream.once('end', () => reject(new Error('the daemon ended it')));
+    stream.once('close', () => reject(new Error('it was closed')));
+    stream.on('data', (chunk: Buffer) => {
+      try {
+        this.#lines.push(chunk, take);
+      } catch (error) {
+        reject(error);
+      }
+    });
+    try {
+      return await broken;
+    } catch (cause) {
+      throw new Error(`the stream of events from "${api.endpoint}" broke`, { cause });
+    } finally {
+      signal.removeEventListener('abort', stop);
+      stop();
+    }
+  }
+
+  /** One event: emitted at once. A container that was started is asked for what the event does not tell. */
+  #take(line: string): void {
+    const { runtime, memory, clock, onBadInput, emit } = this.#settings;
+    const event = decodeEvent(line, clock(), onBadInput);
+    if (event === undefined || !memory.isNew(event)) return;
+    const clash = this.#note(event);
+    const observation = observationOf(event, runtime, clash, onBadInput);
+    if (observation !== undefined) emit(observation);
+    const tellsTooLittle = event.action === 'die' && clash.deceptive;
+    if (event.action === 'start' || tellsTooLittle) this.#started.add(event.containerId);
+  }
+
+  #note(event: DockerEvent): LabelClash {
+    const { runtime, memory } = this.#settings;
+    const { containerId, action } = event;
+    const exists = action === 'start' || action === 'die';
+    const clash = (exists ? memory.add(containerId) : memory.get(containerId)) ?? noClash();
+    if (action === 'destroy') memory.delete(containerId);
+    if (runtime === 'docker' && showsDeception(event)) clash.deceptive = true;
+    return clash;
+  }
+
+  /** Tells how every container stands that runs, that ended lately, or that we knew before. */
+  async #list(): Promise<void> {
+    const { api, memory, clock, onBadInput, emit, signal } = this.#settings;
+    const before = memory.containers();
+    const listed = decodeList(await api.list(signal), onBadInput);
+    const there = new Set(listed.map(({ containerId }) => containerId));
+    for (const containerId of before) {
+      const isGone = !there.has(containerId) && memory.delete(containerId);
+      if (isGone) emit({ kind: 'container_removed', containerId, atMs: clock() });
+    }
+    const concerning = listed.filter((container) => before.has(container.containerId) || this.#mayConcernUs(container));
+    const ids = concerning.map(({ containerId }) => containerId);
+    await inspectAll(ids, (id) => (before.has(id) ? this.#tellChanged(id) : this.#tellFound(id)));
+  }
+
+  /** Sorts out, without asking for each, the containers of which a host can have thousands. */
+  #mayConcernUs(container: ListedContainer): boolean {
+    if (unbornStates.has(container.state)) return false;
+    return !endedStates.has(container.state) || (endedAgoMs(container) ?? 0) < this.#settings.graceMs;
+  }
+
+  /** Of a container that was told already. */
+  async #tellChanged(containerId: string): Promise<void> {
+    const inspection = await this.#inspect(containerId);
+    if (inspection !== undefined) this.#settings.emit(inspection.seen);
+  }
+
+  /** Of a container that was there before us. */
+  async #tellFound(containerId: string): Promise<void> {
+    const { memory, clock, graceMs, emit } = this.#settings;
+    memory.add(containerId);
+    const seen = (await this.#inspect(containerId))?.seen;
+    const concernsUs = seen !== undefined && (seen.running || (seen.finishedAtMs ?? 0) > clock() - graceMs);
+    if (concernsUs) emit(seen);
+    else memory.delete(containerId);
+  }
+
+  /** Never rejects; undefined for a container that was removed, or whose answer cannot be had or read. */
+  async #inspect(containerId: string): Promise<Inspection | undefined> {
+    const { api, runtime, memory, clock, onBadInput, signal } = this.#settings;
+    const clash = memory.get(containerId);
+    if (clash === undefined) return undefined;
+    const askedAtMs = clock();
+    try {
+      const answer = await api.inspect(containerId, signal);
+      // It was removed while we asked, and that was told.
+      if (answer === undefined || memory.get(containerId) !== clash) return undefined;
+      const inspection = decodeInspection(answer, containerId, askedAtMs, runtime, onBadInput);
+      if (inspection !== undefined) Object.assign(clash, inspection.clash);
+      return inspection;
+    } catch (error) {
+      if (!signal.aborted) onBadInput('container cannot be inspected', printable(describeError(error)));
+      return undefined;
+    }
+  }
+}
+
+function noClash(): LabelClash {
+  return { deceptive: false, incomplete: false };
+}
