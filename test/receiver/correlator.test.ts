@@ -250,7 +250,7 @@ describe('Correlator', () => {
   });
 
   it('tells the same in any order of arrival', () => {
-    const scenarios = [
+    const scenarios: Observation[][] = [
       [hinted(5000), counted(5001, 2), mainProcess(5004, false), exited(5010, 137)],
       [hinted(5000), counted(5001), exited(5010, 1)],
       [signalled(5000, 15), signalled(5005, 9), exited(5010, 137), stopped(5020)],

@@ -1,0 +1,31 @@
+import type { RuntimeName } from '../observation.ts';
+
+/** Who a cgroup belongs to, as far as its path tells. */
+export interface CgroupIdentity {
+  /** 64 hex digits. */
+  containerId: string;
+  runtime?: RuntimeName;
+}
+
+const runtimeOfPrefix: Record<string, RuntimeName> = {
+  docker: 'docker',
+  libpod: 'podman',
+  'cri-containerd': 'containerd',
+  crio: 'cri-o',
+};
+
+/**
+ * Reads one component of a cgroup path as a container's group, in the layouts of both drivers:
+ *
+ *     7c1f9d0e2b3a…                         cgroupfs: /docker/<id>, /kubepods/burstable/pod<uid>/<id>
+ *     docker-7c1f9d0e2b3a….scope            systemd: docker-, libpod-, cri-containerd-, crio-
+ *     libpod-7c1f9d0e2b3a…                  Podman with the cgroupfs driver
+ *
+ * `libpod-conmon-<id>` and `crio-conmon-<id>` hold the container's monitor, not the container.
+ */
+export function identifyCgroup(component: string): CgroupIdentity | undefined {
+  const { prefix, containerId } =
+    /^(?:(?<prefix>[a-z][a-z-]*)-)?(?<containerId>[0-9a-f]{64})(?:\.scope)?$/.exec(component)?.groups ?? {};
+  if (containerId === undefined || prefix?.endsWith('-conmon')) return undefined;
+  return { containerId, runtime: prefix === undefined ? undefined : runtimeOfPrefix[prefix] };
+}

@@ -1,0 +1,159 @@
+import { writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { FlatKeyedParser, parseAmount, smallest } from './flat-keyed.ts';
+import { KeptFile, type FileReader } from './kept-file.ts';
+import type { MemoryEvents, MemoryReading } from './memory-reading.ts';
+import { indexOfStat, STAT_KEYS } from './memory-stat.ts';
+import { PeakSampler } from './peak-sampler.ts';
+
+const at = {
+  anon: indexOfStat('anon'),
+  shmem: indexOfStat('shmem'),
+  kernel: indexOfStat('kernel'),
+  slab: indexOfStat('slab'),
+  slabReclaimable: indexOfStat('slab_reclaimable'),
+  kernelStack: indexOfStat('kernel_stack'),
+  pagetables: indexOfStat('pagetables'),
+  percpu: indexOfStat('percpu'),
+  sock: indexOfStat('sock'),
+  inactiveFile: indexOfStat('inactive_file'),
+};
+
+const eventKeys = ['low', 'high', 'max', 'oom', 'oom_group_kill'] as const;
+
+/** Parsers are shared by all groups: they remember the order of lines, which is the kernel's. */
+export class MemoryV2Parsers {
+  readonly stat = new FlatKeyedParser(STAT_KEYS.map(({ key }) => key));
+  readonly events = new FlatKeyedParser(eventKeys);
+  readonly statValues = new Float64Array(STAT_KEYS.length);
+  readonly eventValues = new Float64Array(eventKeys.length);
+}
+
+/** Reads the memory of one v2 group. Kernel document: admin-guide/cgroup-v2. */
+export class MemoryV2 {
+  readonly #reader: FileReader;
+  readonly #parsers: MemoryV2Parsers;
+  readonly #current: KeptFile;
+  readonly #stat: KeptFile;
+  readonly #max: KeptFile;
+  readonly #events: KeptFile;
+  #peak: KeptFile;
+  readonly #sampler = new PeakSampler();
+  /** From 6.12 a write to memory.peak resets what that descriptor reads from then on; undefined until tried. */
+  #peakResets: boolean | undefined;
+
+  constructor(reader: FileReader, parsers: MemoryV2Parsers, dir: string) {
+    this.#reader = reader;
+    this.#parsers = parsers;
+    this.#current = new KeptFile(reader, join(dir, 'memory.current'));
+    this.#stat = new KeptFile(reader, join(dir, 'memory.stat'));
+    this.#max = new KeptFile(reader, join(dir, 'memory.max'));
+    this.#events = new KeptFile(reader, join(dir, 'memory.events'));
+    this.#peak = new KeptFile(reader, join(dir, 'memory.peak'), 'r+');
+  }
+
+  /** Usage between two collections, for the highest of them. Needless where the kernel keeps a resettable peak. */
+  sample(): void {
+    if (this.#peakResets !== true) this.#sampler.sample(this.#amount(this.#current));
+  }
+
+  /** Undefined when the group is gone. `limitAboveBytes` is the smallest limit of the groups above. */
+  read(atMs: number, limitAboveBytes: number | undefined): MemoryReading | undefined {
+    const usageBytes = this.#amount(this.#current);
+    const content = this.#stat.read();
+    if (usageBytes === undefined || content === undefined) return undefined;
+    const { stat, statValues: values } = this.#parsers;
+    stat.parse(content, values);
+    const value = (index: number): number => values[index]!;
+    const limitBytes = this.#amount(this.#max);
+    const workingSetBytes = known(Math.max(0, usageBytes - value(at.inactiveFile)));
+    return {
+      atMs,
+      usageBytes,
+      workingSetBytes,
+      rssBytes: known(value(at.anon)),
+      availableBytes:
+        limitBytes === undefined || workingSetBytes === undefined
+          ? undefined
+          : Math.max(0, limitBytes - workingSetBytes),
+      limitBytes,
+      effectiveLimitBytes: smallest(limitBytes, limitAboveBytes),
+      maxUsageBytes: this.#readPeak(usageBytes),
+      unreclaimableBytes: known(unreclaimable(values)),
+      stat: values,
+      events: this.#readEvents(),
+    };
+  }
+
+  close(): void {
+    for (const file of [this.#current, this.#stat, this.#max, this.#events, this.#peak]) file.close();
+  }
+
+  #amount(file: KeptFile): number | undefined {
+    const content = file.read();
+    return content === undefined ? undefined : known(parseAmount(content));
+  }
+
+  #readEvents(): MemoryEvents | undefined {
+    const content = this.#events.read();
+    if (content === undefined) return undefined;
+    const values = this.#parsers.eventValues;
+    this.#parsers.events.parse(content, values);
+    const [low, high, max, oom, oomGroupKill] = values;
+    return { low: known(low), high: known(high), max: known(max), oom: known(oom), oomGroupKill: known(oomGroupKill) };
+  }
+
+  /** Exact where the peak can be reset; else the lifetime peak where that rose, or the highest sample. */
+  #readPeak(usageBytes: number): number | undefined {
+    this.#peakResets ??= this.#resetPeak();
+    if (this.#peakResets) {
+      const peakBytes = this.#amount(this.#peak);
+      this.#resetPeak();
+      return peakBytes;
+    }
+    this.#sampler.sample(usageBytes);
+    return this.#sampler.take(this.#lifetimePeak());
+  }
+
+  #lifetimePeak(): number | undefined {
+    try {
+      return this.#amount(this.#peak);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** False where the kernel is older than 6.12, or the file can only be read here. */
+  #resetPeak(): boolean {
+    try {
+      const { fd } = this.#peak;
+      if (fd === undefined) return false;
+      writeSync(fd, '0');
+      return true;
+    } catch {
+      this.#peak.close();
+      this.#peak = new KeptFile(this.#reader, this.#peak.path);
+      return false;
+    }
+  }
+}
+
+/**
+ * What cannot be reclaimed without swap: anon + shmem + kernel + sock − slab_reclaimable. `file` includes shmem.
+ * Kernels before 5.18 have no `kernel`: there it is the sum of its parts.
+ */
+function unreclaimable(values: Float64Array): number {
+  const value = (index: number): number => values[index]!;
+  const kernel = Number.isNaN(value(at.kernel))
+    ? value(at.slab) + value(at.kernelStack) + orZero(value(at.pagetables)) + orZero(value(at.percpu))
+    : value(at.kernel);
+  return value(at.anon) + value(at.shmem) + kernel + value(at.sock) - value(at.slabReclaimable);
+}
+
+function orZero(value: number): number {
+  return Number.isNaN(value) ? 0 : value;
+}
+
+function known(value: number | undefined): number | undefined {
+  return value === undefined || Number.isNaN(value) ? undefined : value;
+}

@@ -1,0 +1,302 @@
+import { watch, type FSWatcher } from 'node:fs';
+import { join } from 'node:path';
+import { describeError } from '../../pipelines/errors.ts';
+import { parseAmount, smallest } from '../cgroup/flat-keyed.ts';
+import { findHierarchy, type Hierarchy } from '../cgroup/hierarchy.ts';
+import { FileReader, KeptFile } from '../cgroup/kept-file.ts';
+import type { MemoryReading } from '../cgroup/memory-reading.ts';
+import { MemoryV1, MemoryV1Parsers } from '../cgroup/memory-v1.ts';
+import { MemoryV2, MemoryV2Parsers } from '../cgroup/memory-v2.ts';
+import { OomCounter, OomCounterParsers } from '../cgroup/oom-counter.ts';
+import { CgroupTree, type CgroupNode } from '../cgroup/tree.ts';
+import { VmstatOomKills } from '../cgroup/vmstat.ts';
+import type { Emit } from '../observation.ts';
+import type { Source } from '../source.ts';
+
+export interface MemcgOptions {
+  /** Where the host's root file system is seen from here. */
+  hostRoot: string;
+  /** How often the machine's own count is read; where it rose, the counters of all groups are. */
+  pollIntervalMs: number;
+  /** How often usage is sampled where the kernel keeps no resettable peak; 0 is only at collections. */
+  sampleIntervalMs: number;
+  /** Groups beyond this number are left out. */
+  maxGroups: number;
+  /** Told of what cannot be used, with the value. */
+  onBadInput(what: string, value: string): void;
+}
+
+/** A container's group and what is read of it. */
+interface Watched {
+  readonly node: CgroupNode;
+  readonly containerId: string;
+  readonly memory: MemoryV1 | MemoryV2;
+  /** Of the group itself first; then of groups nested in it, where counters are local. */
+  readonly counters: OomCounter[];
+  /** Notices of the kernel that memory.events has changed (v2). */
+  notices?: FSWatcher;
+}
+
+/** When to look again for a kill that another witness has told of, or that only the machine's count shows so far. */
+const looksAgainAfterMs = [2, 10, 30];
+
+/**
+ * The memory cgroups of this machine, v1 or v2: their OOM counters as observations, and their memory on demand.
+ *
+ * On v2 the kernel notifies of a change of memory.events. v1 never does: there, and as a safety net on v2, the
+ * machine's own count in /proc/vmstat is polled, which costs 4 µs, and all groups are read when it rose.
+ */
+export class MemcgSource implements Source {
+  readonly name = 'memcg';
+  readonly #options: MemcgOptions;
+  readonly #reader = new FileReader();
+  readonly #watched = new Map<string, Watched>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #oomParsers = new OomCounterParsers();
+  readonly #v1Parsers = new MemoryV1Parsers();
+  readonly #v2Parsers = new MemoryV2Parsers();
+  /** memory.max of the groups above containers (v2). */
+  readonly #limits = new Map<CgroupNode, KeptFile>();
+  #vmstat: VmstatOomKills;
+  #hierarchy: Hierarchy | undefined;
+  #tree: CgroupTree | undefined;
+  #emit: Emit = () => {};
+
+  constructor(options: MemcgOptions) {
+    this.#options = options;
+    this.#vmstat = new VmstatOomKills(this.#reader, options.hostRoot);
+  }
+
+  async observe(emit: Emit, up: () => void, signal: AbortSignal): Promise<void> {
+    const { hostRoot, pollIntervalMs, sampleIntervalMs, maxGroups, onBadInput } = this.#options;
+    const hierarchy = findHierarchy(hostRoot);
+    this.#hierarchy = hierarchy;
+    this.#emit = emit;
+    this.#tree = new CgroupTree(hierarchy.root, maxGroups, {
+      added: (node, fresh) => this.#added(node, fresh),
+      removed: (node) => this.#removed(node),
+      problem: onBadInput,
+    });
+    try {
+      this.#readVmstat();
+      this.#tree.open();
+      this.#timers.add(setInterval(() => this.#poll(), pollIntervalMs));
+      if (sampleIntervalMs > 0) this.#timers.add(setInterval(() => this.#sample(), sampleIntervalMs));
+      up();
+      await aborted(signal);
+    } finally {
+      this.#release();
+    }
+  }
+
+  /** Reads the container's counters and the machine's now, and again shortly after where nothing rose yet. */
+  lookAt(containerId: string): void {
+    this.#lookAt(containerId, 0);
+  }
+
+  /** The container's memory now; undefined when it has no group. The next reading overwrites its `stat`. */
+  readMemory(containerId: string): MemoryReading | undefined {
+    const watched = this.#watched.get(containerId);
+    if (watched === undefined) return undefined;
+    const { memory, node } = watched;
+    return this.#guarded(node, () =>
+      memory instanceof MemoryV1 ? memory.read(Date.now()) : memory.read(Date.now(), this.#limitAbove(node)),
+    );
+  }
+
+  #added(node: CgroupNode, fresh: boolean): void {
+    const { identity, container } = node;
+    if (identity !== undefined) this.#addContainer(node, identity.containerId, fresh);
+    else if (container !== undefined && this.#countsNested) {
+      const outer = this.#watched.get(container.identity!.containerId);
+      if (outer?.node === container) this.#addCounter(outer, node, fresh);
+    }
+  }
+
+  #addContainer(node: CgroupNode, containerId: string, fresh: boolean): void {
+    const known = this.#watched.get(containerId);
+    if (known !== undefined) return this.#options.onBadInput('a second cgroup of one container', node.path);
+    const memory =
+      this.#hierarchy?.version === 1
+        ? new MemoryV1(this.#reader, this.#v1Parsers, node.dir)
+        : new MemoryV2(this.#reader, this.#v2Parsers, node.dir);
+    const watched: Watched = { node, containerId, memory, counters: [] };
+    this.#watched.set(containerId, watched);
+    const runtime = node.identity?.runtime;
+    this.#emit({ kind: 'memcg_appeared', containerId, runtime, atMs: Date.now(), memcg: node.path, fresh });
+    watched.notices = this.#watchEvents(watched);
+    this.#addCounter(watched, node, fresh);
+    if (fresh) this.#count(watched);
+  }
+
+  #addCounter(watched: Watched, node: CgroupNode, fresh: boolean): void {
+    const counter = this.#guarded(
+      node,
+      () => new OomCounter(this.#reader, this.#oomParsers, this.#hierarchy!, node, fresh),
+    );
+    if (counter !== undefined) watched.counters.push(counter);
+  }
+
+  #watchEvents(watched: Watched): FSWatcher | undefined {
+    if (this.#hierarchy?.version === 1) return undefined;
+    const path = join(watched.node.dir, 'memory.events');
+    try {
+      const notices = watch(path, { persistent: false }, () => this.#count(watched));
+      // The poll of the machine's count still finds its kills.
+      notices.on('error', () => notices.close());
+      return notices;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #removed(node: CgroupNode): void {
+    this.#limits.get(node)?.close();
+    this.#limits.delete(node);
+    const watched = this.#watchedOf(node);
+    if (watched === undefined) return;
+    if (watched.node !== node) {
+      const index = watched.counters.findIndex((counter) => counter.node === node);
+      if (index >= 0) watched.counters.splice(index, 1)[0]?.close();
+      return;
+    }
+    this.#close(watched);
+    this.#watched.delete(watched.containerId);
+    const { containerId } = watched;
+    this.#emit({ kind: 'memcg_gone', containerId, atMs: Date.now(), memcg: node.path });
+  }
+
+  /** The machine's count rose, or cannot be read: the counters of all groups are. */
+  #poll(): void {
+    this.#tree?.rescan();
+    const rise = this.#readVmstat();
+    if (rise === 0) return;
+    this.#sweep(rise, 0);
+  }
+
+  /** Reads all groups; the machine's count rises a moment before the group's, so looks again where they differ. */
+  #sweep(rise: number | undefined, look: number): void {
+    let counted = 0;
+    for (const watched of this.#watched.values()) counted += this.#count(watched);
+    const delayMs = looksAgainAfterMs[look];
+    if (rise === undefined || counted >= rise || delayMs === undefined) return;
+    this.#after(delayMs, () => this.#sweep(rise - counted, look + 1));
+  }
+
+  #lookAt(containerId: string, look: number): void {
+    const watched = this.#watched.get(containerId);
+    const counted = watched === undefined ? 0 : this.#count(watched);
+    this.#readVmstat();
+    const delayMs = looksAgainAfterMs[look];
+    if (counted > 0 || delayMs === undefined) return;
+    this.#after(delayMs, () => this.#lookAt(containerId, look + 1));
+  }
+
+  /** Reads a container's counters; returns by how much they rose. */
+  #count(watched: Watched): number {
+    let total = 0;
+    // A container inside this one is in this one's counter on v2: it is read first, and then discounted.
+    if (!this.#countsNested) for (const inner of this.#containersIn(watched.node)) total += this.#count(inner);
+    for (const counter of [...watched.counters]) {
+      const rise = this.#guarded(counter.node, () => counter.read());
+      if (rise === 'gone') this.#tree?.recheck(counter.node);
+      else if (rise !== undefined) {
+        total += rise.oomKills;
+        if (!this.#countsNested) this.#discount(watched.node, rise);
+        const { containerId } = watched;
+        this.#emit({ kind: 'oom_kills_counted', containerId, atMs: Date.now(), memcg: counter.node.path, ...rise });
+      }
+    }
+    return total;
+  }
+
+  #discount(node: CgroupNode, rise: Parameters<OomCounter['discount']>[0]): void {
+    const outer = node.parent?.container;
+    if (outer === undefined) return;
+    this.#watchedOf(outer)?.counters[0]?.discount(rise);
+    this.#discount(outer, rise);
+  }
+
+  #containersIn(node: CgroupNode): Watched[] {
+    return Array.from(node.children.values()).flatMap((child) => {
+      const watched = child.identity === undefined ? undefined : this.#watchedOf(child);
+      return watched === undefined ? this.#containersIn(child) : [watched];
+    });
+  }
+
+  #watchedOf(node: CgroupNode): Watched | undefined {
+    const containerId = node.container?.identity?.containerId;
+    const watched = containerId === undefined ? undefined : this.#watched.get(containerId);
+    return watched?.node === node.container ? watched : undefined;
+  }
+
+  /** By how much the machine's count rose since it was read last; undefined where it cannot be read. */
+  #readVmstat(): number | undefined {
+    const reading = this.#vmstat.read();
+    if (reading === undefined) return undefined;
+    if (reading.rise > 0 || reading.first) {
+      this.#emit({ kind: 'node_oom_kills_counted', atMs: Date.now(), total: reading.total });
+    }
+    return reading.rise;
+  }
+
+  #sample(): void {
+    for (const { node, memory } of this.#watched.values()) this.#guarded(node, () => memory.sample());
+  }
+
+  /** The smallest limit on the way from the group's parent to the root (v2). */
+  #limitAbove({ parent }: CgroupNode): number | undefined {
+    if (parent?.parent === undefined) return undefined;
+    let file = this.#limits.get(parent);
+    if (file === undefined)
+      this.#limits.set(parent, (file = new KeptFile(this.#reader, join(parent.dir, 'memory.max'))));
+    const content = file.read();
+    return smallest(content === undefined ? undefined : parseAmount(content), this.#limitAbove(parent));
+  }
+
+  /** Where counters are local, groups nested in a container's are counted each by itself. */
+  get #countsNested(): boolean {
+    return this.#hierarchy?.localEvents === true;
+  }
+
+  #guarded<T>(node: CgroupNode, read: () => T): T | undefined {
+    try {
+      return read();
+    } catch (error) {
+      this.#options.onBadInput(describeError(error), node.path);
+      return undefined;
+    }
+  }
+
+  #after(delayMs: number, act: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      act();
+    }, delayMs);
+    this.#timers.add(timer);
+  }
+
+  #close({ memory, counters, notices }: Watched): void {
+    notices?.close();
+    memory.close();
+    for (const counter of counters) counter.close();
+  }
+
+  #release(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#timers.clear();
+    this.#tree?.close();
+    for (const watched of this.#watched.values()) this.#close(watched);
+    this.#watched.clear();
+    for (const file of this.#limits.values()) file.close();
+    this.#limits.clear();
+    this.#emit = () => {};
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  signal.addEventListener('abort', () => resolve(), { once: true });
+  return promise;
+}
