@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import * as z from 'zod';
@@ -17,9 +18,12 @@ const configSchema = z.strictObject({
 /** Configuration of `debug`, parsed. */
 export type DebugConfig = z.infer<typeof configSchema>;
 
-/** Where a `debug` exporter writes: the two standard streams, as far as it uses them. */
-export type DebugOutput = Pick<NodeJS.WriteStream, 'write' | 'on' | 'writableLength'> &
-  Partial<Pick<NodeJS.WriteStream, 'isTTY' | 'columns' | 'hasColors'>>;
+/** Where a `debug` exporter writes: a standard stream, as far as it uses one. */
+export interface DebugOutput extends Pick<Writable, 'write' | 'on' | 'writableLength'> {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  hasColors?(): boolean;
+}
 
 /** Writes what passes for people to read: one line an event and, when detailed, a table of containers. */
 export const debug: ExporterFactory<DebugConfig> = {

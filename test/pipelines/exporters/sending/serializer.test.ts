@@ -108,7 +108,7 @@ test('a logs request in JSON groups by resource and scope, with ids in hex and 6
       evidence: ['a', 'b'],
       tasks: [{ pid: 1 }],
       raw: Buffer.from('\x00\xff', 'latin1'),
-    } as never,
+    },
     spanContext: { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331', traceFlags: 1 },
   });
   assert.deepEqual(parse(jsonSerializer.logs([record, { ...record, attributes: {}, spanContext: undefined }])), {
@@ -197,7 +197,7 @@ describe('both encodings say the same', () => {
     );
     fc.assert(
       fc.property(fc.dictionary(fc.string(), value, { maxKeys: 5, noNullPrototype: true }), (attributes) => {
-        const logs = [makeLog({ attributes: attributes as never })];
+        const logs = [makeLog({ attributes })];
         assert.deepEqual(
           decodeRequest('logs', 'json', Buffer.from(jsonSerializer.logs(logs))).logs,
           decodeRequest('logs', 'proto', Buffer.from(protobufSerializer.logs(logs))).logs,
