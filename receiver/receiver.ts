@@ -123,6 +123,8 @@ class ContainerLifecycle implements Component {
       this.#telemetry.countUnknown(observation);
       return;
     }
+    // A kill is told with the limit, even before the first collection.
+    if (observation.kind === 'oom_kills_counted') container.memory ??= this.#memcg?.readMemory(container.id);
     const turned = transitions.flatMap((transition) => this.#correlator.turn(transition, now));
     this.#tell([...turned, ...this.#correlator.observe(observation, container, now)]);
     this.#followUp(observation, container);
