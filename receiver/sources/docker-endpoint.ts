@@ -50,7 +50,9 @@ export function clientOptions(endpoint: string, env: DockerEnvironment = process
     throw new Error(`cannot use endpoint "${endpoint}": expected unix:///path or tcp://host:port`);
   }
   const secure = url.protocol === 'https:' || url.port === '2376' || Boolean(env.DOCKER_TLS_VERIFY);
-  const tcp: DockerOptions = { ...options, host: url.hostname, port: url.port || (secure ? 2376 : 2375) };
+  // dockerode puts the brackets of an IPv6 address back.
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  const tcp: DockerOptions = { ...options, host, port: url.port || (secure ? 2376 : 2375) };
   return secure ? { ...tcp, protocol: 'https', ...readCertificates(env.DOCKER_CERT_PATH) } : tcp;
 }
 

@@ -7,10 +7,18 @@ const overlapMs = 1000;
 const mostRecentEvents = 4096;
 const mostContainers = 20_000;
 
+/** A container that is not removed, as far as we know. */
+export interface RememberedContainer extends LabelClash {
+  /** Something of it was emitted; else it is being looked at, to decide whether it concerns us. */
+  told: boolean;
+  /** When its present life ended; absent while it runs. */
+  endedAtMs?: number;
+}
+
 /** What is remembered from one subscription to the next: what was told already. Bounded. */
 export class DockerMemory {
   readonly #onBadInput: OnBadInput;
-  readonly #containers = new Map<string, LabelClash>();
+  readonly #containers = new Map<string, RememberedContainer>();
   /** Times of the events that the next subscription may tell again, by their keys. */
   readonly #recent = new Map<string, number>();
   #firstSubscribedAtMs: number | undefined;
@@ -39,17 +47,17 @@ export class DockerMemory {
     return true;
   }
 
-  /** The containers that were told and are not removed. */
-  containers(): Set<string> {
+  /** The ids of all. */
+  ids(): Set<string> {
     return new Set(this.#containers.keys());
   }
 
-  get(containerId: string): LabelClash | undefined {
+  get(containerId: string): RememberedContainer | undefined {
     return this.#containers.get(containerId);
   }
 
   /** Remembers a container; what is known of it already stays. */
-  add(containerId: string): LabelClash {
+  add(containerId: string): RememberedContainer {
     const known = this.#containers.get(containerId);
     if (known !== undefined) return known;
     if (this.#containers.size >= mostContainers) {
@@ -57,14 +65,21 @@ export class DockerMemory {
       this.#containers.delete(oldest!);
       this.#onBadInput(`more than ${mostContainers} containers`, printable(oldest));
     }
-    const clash: LabelClash = { deceptive: false, incomplete: false };
-    this.#containers.set(containerId, clash);
-    return clash;
+    const container: RememberedContainer = { told: false, deceptive: false, incomplete: false };
+    this.#containers.set(containerId, container);
+    return container;
   }
 
   /** False when it was not remembered. */
   delete(containerId: string): boolean {
     return this.#containers.delete(containerId);
+  }
+
+  /** Forgets the containers that ended before. */
+  forgetEnded(beforeMs: number): void {
+    for (const [containerId, { endedAtMs = Infinity }] of this.#containers) {
+      if (endedAtMs < beforeMs) this.#containers.delete(containerId);
+    }
   }
 
   #forgetEventsBefore(beforeMs: number): void {

@@ -1,12 +1,19 @@
 import type { Readable } from 'node:stream';
 import { describeError } from '../../pipelines/errors.ts';
-import type { Emit, RuntimeName } from '../observation.ts';
+import type { ContainerSeen, Emit, RuntimeName } from '../observation.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
 import type { DockerApi } from './docker-api.ts';
-import { decodeEvent, observationOf, showsDeception, type DockerEvent, type LabelClash } from './docker-event.ts';
+import {
+  clashOf,
+  decodeEvent,
+  observationOf,
+  showsDeception,
+  type DockerEvent,
+  type LabelClash,
+} from './docker-event.ts';
 import { decodeInspection, decodeList, endedAgoMs, type Inspection, type ListedContainer } from './docker-inspect.ts';
 import { inspectAll, Inspections } from './docker-inspections.ts';
-import type { DockerMemory } from './docker-memory.ts';
+import type { DockerMemory, RememberedContainer } from './docker-memory.ts';
 import { LineSplitter } from './line-splitter.ts';
 
 /** What one subscription works with. */
@@ -72,6 +79,7 @@ export class DockerSubscription {
     const stop = (): void => void stream.destroy();
     const take = (line: string): void => this.#take(line);
     signal.addEventListener('abort', stop, { once: true });
+    if (signal.aborted) stop();
     stream.on('error', reject);
     stream.once('end', () => reject(new Error('the daemon ended it')));
     stream.once('close', () => reject(new Error('it was closed')));
@@ -106,18 +114,24 @@ export class DockerSubscription {
 
   #note(event: DockerEvent): LabelClash {
     const { runtime, memory } = this.#settings;
-    const { containerId, action } = event;
-    const exists = action === 'start' || action === 'die';
-    const clash = (exists ? memory.add(containerId) : memory.get(containerId)) ?? noClash();
+    const { containerId, action, atMs } = event;
+    const turns = action === 'start' || action === 'die';
+    const container = turns ? memory.add(containerId) : memory.get(containerId);
     if (action === 'destroy') memory.delete(containerId);
-    if (runtime === 'docker' && showsDeception(event)) clash.deceptive = true;
-    return clash;
+    if (container === undefined) return clashOf({});
+    if (turns) {
+      container.told = true;
+      container.endedAtMs = action === 'die' ? atMs : undefined;
+    }
+    if (runtime === 'docker' && showsDeception(event)) container.deceptive = true;
+    return container;
   }
 
   /** Tells how every container stands that runs, that ended lately, or that we knew before. */
   async #list(): Promise<void> {
-    const { api, memory, clock, onBadInput, emit, signal } = this.#settings;
-    const before = memory.containers();
+    const { api, memory, graceMs, clock, onBadInput, emit, signal } = this.#settings;
+    memory.forgetEnded(clock() - graceMs);
+    const before = memory.ids();
     const listed = decodeList(await api.list(signal), onBadInput);
     const there = new Set(listed.map(({ containerId }) => containerId));
     for (const containerId of before) {
@@ -144,25 +158,30 @@ export class DockerSubscription {
   /** Of a container that was there before us. */
   async #tellFound(containerId: string): Promise<void> {
     const { memory, clock, graceMs, emit } = this.#settings;
-    memory.add(containerId);
+    const container = memory.add(containerId);
     const seen = (await this.#inspect(containerId))?.seen;
     const concernsUs = seen !== undefined && (seen.running || (seen.finishedAtMs ?? 0) > clock() - graceMs);
-    if (concernsUs) emit(seen);
-    else memory.delete(containerId);
+    if (concernsUs) {
+      container.told = true;
+      emit(seen);
+    } else if (!container.told) {
+      memory.delete(containerId);
+    }
   }
 
   /** Never rejects; undefined for a container that was removed, or whose answer cannot be had or read. */
   async #inspect(containerId: string): Promise<Inspection | undefined> {
     const { api, runtime, memory, clock, onBadInput, signal } = this.#settings;
-    const clash = memory.get(containerId);
-    if (clash === undefined) return undefined;
+    const container = memory.get(containerId);
+    if (container === undefined) return undefined;
     const askedAtMs = clock();
     try {
       const answer = await api.inspect(containerId, signal);
       // It was removed while we asked, and that was told.
-      if (answer === undefined || memory.get(containerId) !== clash) return undefined;
+      if (answer === undefined || memory.get(containerId) !== container) return undefined;
       const inspection = decodeInspection(answer, containerId, askedAtMs, runtime, onBadInput);
-      if (inspection !== undefined) Object.assign(clash, inspection.clash);
+      if (inspection === undefined) return undefined;
+      Object.assign(container, inspection.clash, { endedAtMs: endOf(inspection.seen, container) });
       return inspection;
     } catch (error) {
       if (!signal.aborted) onBadInput('container cannot be inspected', printable(describeError(error)));
@@ -171,6 +190,8 @@ export class DockerSubscription {
   }
 }
 
-function noClash(): LabelClash {
-  return { deceptive: false, incomplete: false };
+/** When the present life ended. An answer that it runs may be older than the event of its end. */
+function endOf(seen: ContainerSeen, { endedAtMs = 0 }: RememberedContainer): number | undefined {
+  if (!seen.running) return seen.finishedAtMs;
+  return endedAtMs > (seen.startedAtMs ?? seen.atMs) ? endedAtMs : undefined;
 }
