@@ -1,16 +1,19 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { eventually } from './eventually.ts';
 
-const unified = !existsSync('/sys/fs/cgroup/memory');
+/** Whether memory is on cgroup v2, where the kernel tells more of a kill. */
+export const onUnifiedHierarchy = existsSync('/sys/fs/cgroup/cgroup.controllers');
 
 /** The folder of a process's memory cgroup, on v1 and v2. */
 export async function memoryCgroupOf(pid: number): Promise<string> {
   const lines = (await readFile(`/proc/${pid}/cgroup`, 'utf8')).split('\n');
-  const line = lines.find((candidate) => (unified ? candidate.startsWith('0::') : candidate.includes(':memory:')));
+  const line = lines.find((candidate) =>
+    onUnifiedHierarchy ? candidate.startsWith('0::') : candidate.includes(':memory:'),
+  );
   if (line === undefined) throw new Error(`process ${pid} is in no memory cgroup`);
-  return join(unified ? '/sys/fs/cgroup' : '/sys/fs/cgroup/memory', line.slice(line.lastIndexOf(':') + 1));
+  return join(onUnifiedHierarchy ? '/sys/fs/cgroup' : '/sys/fs/cgroup/memory', line.slice(line.lastIndexOf(':') + 1));
 }
 
 /** A memory cgroup inside a container's, as a service manager or a sandbox in the container would make it. */
@@ -23,10 +26,10 @@ export interface NestedCgroup {
 
 /** Makes one with a limit of its own. */
 export async function makeNestedCgroup(container: string, limitBytes: number): Promise<NestedCgroup> {
-  if (unified) await delegateMemory(container);
+  if (onUnifiedHierarchy) await delegateMemory(container);
   const folder = join(container, 'nested');
   await mkdir(folder);
-  await writeFile(join(folder, unified ? 'memory.max' : 'memory.limit_in_bytes'), String(limitBytes));
+  await writeFile(join(folder, onUnifiedHierarchy ? 'memory.max' : 'memory.limit_in_bytes'), String(limitBytes));
   return {
     folder,
     add: (pid) => writeFile(join(folder, 'cgroup.procs'), String(pid)),
@@ -50,8 +53,5 @@ async function delegateMemory(container: string): Promise<void> {
 
 /** Bytes charged to a memory cgroup, by the kernel. */
 export async function usageBytesOf(folder: string): Promise<number> {
-  return Number(await readFile(join(folder, unified ? 'memory.current' : 'memory.usage_in_bytes'), 'utf8'));
+  return Number(await readFile(join(folder, onUnifiedHierarchy ? 'memory.current' : 'memory.usage_in_bytes'), 'utf8'));
 }
-
-/** Whether the kernel tells group kills and hits of the limit apart from kills: only cgroup v2 does. */
-export const countsOoms = unified && (await readdir('/sys/fs/cgroup')).includes('cgroup.controllers');

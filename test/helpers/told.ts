@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Agent } from './agent.ts';
 import { eventually } from './eventually.ts';
-import { countsOoms } from './nested-cgroup.ts';
+import { onUnifiedHierarchy } from './nested-cgroup.ts';
 import type { ReceivedLog, ReceivedMetric } from './otlp-decoding.ts';
 
 const [INFO, WARN, ERROR] = [9, 13, 17];
@@ -25,8 +25,8 @@ export const killOf = (victim: 'init' | 'child'): Told => ({
     'oom.inferred': true,
     'error.type': 'oom_killed',
     // Only cgroup v2 tells a group kill from another, and whose limit was hit.
-    'oom.scope': countsOoms ? 'container' : 'unknown',
-    ...(countsOoms ? { 'oom.group': false } : {}),
+    'oom.scope': onUnifiedHierarchy ? 'container' : 'unknown',
+    ...(onUnifiedHierarchy ? { 'oom.group': false } : {}),
   },
 });
 

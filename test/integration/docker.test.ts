@@ -4,7 +4,7 @@ import type Docker from 'dockerode';
 import { startAgent, type Agent } from '../helpers/agent.ts';
 import { mainPid, startDocker, type DockerHost } from '../helpers/docker-host.ts';
 import { eventually } from '../helpers/eventually.ts';
-import { makeNestedCgroup, memoryCgroupOf, usageBytesOf } from '../helpers/nested-cgroup.ts';
+import { onUnifiedHierarchy, makeNestedCgroup, memoryCgroupOf, usageBytesOf } from '../helpers/nested-cgroup.ts';
 import type { ReceivedLog } from '../helpers/otlp-decoding.ts';
 import { requires } from '../helpers/requires.ts';
 import {
@@ -250,7 +250,11 @@ describe('a Docker host', requires('docker', 'bundle'), () => {
     assertNear(usage, await usageBytesOf(cgroup), mib);
     assert.equal(valueOf(metrics, 'container.memory.usage.limit'), 32 * mib);
     assertNear(valueOf(metrics, 'container.memory.unreclaimable'), 16 * mib, 2 * mib);
-    assertNear(valueOf(metrics, 'container.memory.anon'), 16 * mib, mib);
+    assertNear(
+      valueOf(metrics, onUnifiedHierarchy ? 'container.memory.anon' : 'container.memory.total_rss'),
+      16 * mib,
+      mib,
+    );
     assertNear(valueOf(metrics, 'container.memory.rss'), 16 * mib, mib);
     assert.ok(valueOf(metrics, 'container.memory.working_set') <= usage);
     assertNear(valueOf(metrics, 'container.memory.available'), 16 * mib, 2 * mib);
