@@ -82,8 +82,9 @@ export function decodeInspection(
   }
   const config = fieldsOf(Config);
   const labels = fieldsOf(config['Labels']);
-  // While Docker waits before a restart it says Running and Restarting, with Pid 0.
-  const running = state['Running'] && state['Restarting'] !== true;
+  // While Docker waits before a restart it says Running and Restarting, with Pid 0. While Podman (4.3) waits for a
+  // container to stop it says stopping and not Running, with the Pid.
+  const running = (state['Running'] && state['Restarting'] !== true) || state['Status'] === 'stopping';
   const finishedAtMs = timeOf(state['FinishedAt']);
   const seen: ContainerSeen = {
     kind: 'container_seen',
