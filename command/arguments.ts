@@ -1,0 +1,70 @@
+import { parseArgs } from 'node:util';
+
+/** What the command line asks for. */
+export interface Arguments {
+  command: 'run' | 'validate' | 'print-config' | 'components' | 'doctor' | 'help' | 'version';
+  /** Files or URIs of the configuration, in their order; empty: the built-in default. */
+  configs: readonly string[];
+  /** `key.key=value`, laid on the configuration. */
+  settings: readonly string[];
+}
+
+/** The command line cannot be understood; the message says why, with the argument in it. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+const commands = ['run', 'validate', 'print-config', 'components', 'doctor'] as const;
+
+export const helpText = `Usage: exit137 [command] [options]
+
+Tells why containers die: OOM kills, exits, restarts and memory of every container on this node, as OpenTelemetry
+metrics and logs.
+
+Commands:
+  run            run until SIGTERM or SIGINT (the default)
+  validate       check the configuration, print every problem, and exit
+  print-config   print the configuration as it was merged and expanded, secrets hidden
+  components     list the components that are built in
+  doctor         print what can be read on this node, and what to grant to get the rest
+
+Options:
+  -c, --config FILE     configuration in the OpenTelemetry Collector's schema; a path, or file:, env: or yaml: and what
+                        follows; may be repeated, later ones are laid on earlier ones
+  --set KEY.KEY=VALUE   set one value of the configuration; may be repeated
+  -h, --help            print this
+  -v, --version         print the version
+
+Without --config, what happens is printed here, or sent to OTEL_EXPORTER_OTLP_ENDPOINT where that is set (with
+OTEL_EXPORTER_OTLP_PROTOCOL, _HEADERS, _TIMEOUT, _COMPRESSION and _CERTIFICATE).
+
+Exit codes: 0 all went well, 1 the configuration is wrong or a component could not start, 2 the command line is wrong.
+`;
+
+/** Parses the arguments that follow the program's name. Throws a `UsageError`. */
+export function parseArguments(args: readonly string[]): Arguments {
+  const { values, positionals } = parse(args);
+  const [command = 'run', ...rest] = positionals;
+  if (rest.length > 0) throw new UsageError(`unexpected argument "${rest[0]}"`);
+  const known = commands.find((name) => name === command);
+  if (known === undefined) throw new UsageError(`unknown command "${command}": expected ${commands.join(', ')}`);
+  const asked = values.help ? 'help' : values.version ? 'version' : known;
+  return { command: asked, configs: values.config ?? [], settings: values.set ?? [] };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        config: { type: 'string', short: 'c', multiple: true },
+        set: { type: 'string', multiple: true },
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean', short: 'v' },
+      },
+    });
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}

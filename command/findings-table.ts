@@ -1,0 +1,38 @@
+import { stripVTControlCharacters, styleText } from 'node:util';
+
+/** One row: what the receiver can use on this node, and how it stands. */
+export interface Finding {
+  what: string;
+  state: 'found' | 'missing' | 'unused';
+  detail: string;
+  lost?: string;
+  grant?: string;
+}
+
+const colours = { found: 'green', missing: 'red', unused: 'yellow' } as const;
+
+/** A short table of what was found and what is lost without the rest; with `advice`, what to do about it. */
+export function renderFindings(
+  findings: readonly Finding[],
+  { colour, advice }: { colour: boolean; advice: boolean },
+): string {
+  const width = Math.max(...findings.map(({ what }) => what.length));
+  const paint = (state: Finding['state']): string => {
+    const padded = state.padEnd('missing'.length);
+    return colour ? styleText(colours[state], padded, { validateStream: false }) : padded;
+  };
+  const margin = ' '.repeat(width + 'missing'.length + 6);
+  return findings
+    .flatMap(({ what, state, detail, lost, grant }) => [
+      `  ${what.padEnd(width)}  ${paint(state)}  ${printable(detail)}`,
+      ...(lost === undefined ? [] : [`${margin}without it: ${lost}`]),
+      ...(advice && grant !== undefined ? [`${margin}to get it: ${grant}`] : []),
+    ])
+    .map((line) => `${line.trimEnd()}\n`)
+    .join('');
+}
+
+/** Paths and errors can hold anything. */
+function printable(text: string): string {
+  return stripVTControlCharacters(text).replaceAll(/[\u0000-\u001f\u007f]/g, '?');
+}

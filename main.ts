@@ -1,0 +1,151 @@
+import { stringify } from 'yaml';
+import { parseArguments, helpText, UsageError, type Arguments } from './command/arguments.ts';
+import { makeDefaultConfig } from './command/default-config.ts';
+import { renderFindings } from './command/findings-table.ts';
+import { redact } from './command/redact.ts';
+import packageJson from './package.json' with { type: 'json' };
+import type { Factories } from './pipelines/component.ts';
+import { loadConfig, validateConfig, type ServiceConfig } from './pipelines/config.ts';
+import type { ExpandedTree } from './pipelines/config-expand.ts';
+import { ConfigError, describeError } from './pipelines/errors.ts';
+import { debug } from './pipelines/exporters/debug.ts';
+import { file } from './pipelines/exporters/file.ts';
+import { otlpGrpc } from './pipelines/exporters/otlp-grpc.ts';
+import { otlpHttp } from './pipelines/exporters/otlp-http.ts';
+import { healthCheck } from './pipelines/extensions/health-check.ts';
+import { makeLogger } from './pipelines/own-log.ts';
+import { batch } from './pipelines/processors/batch.ts';
+import { resource } from './pipelines/processors/resource.ts';
+import { startSelfTelemetry } from './pipelines/self-telemetry.ts';
+import { Service } from './pipelines/service.ts';
+import type { Config as ReceiverConfig } from './receiver/config.ts';
+import { probe } from './receiver/doctor.ts';
+import { containerLifecycle } from './receiver/receiver.ts';
+
+const { version } = packageJson;
+
+const factories: Factories = {
+  receivers: [containerLifecycle],
+  processors: [batch, resource],
+  exporters: [debug, file, otlpGrpc, otlpHttp],
+  extensions: [healthCheck],
+};
+
+/** What is held when the service is told to stop must be sent within this time; the rest is dropped and counted. */
+const shutdownTimeoutMs = 10_000;
+
+const stderrColour = process.stderr.isTTY && !process.env['NO_COLOR'];
+
+/** Does what the command line asks for. Resolves with the exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  try {
+    const asked = parseArguments(args);
+    switch (asked.command) {
+      case 'help':
+        return print(helpText);
+      case 'version':
+        return print(`exit137 ${version}\n`);
+      case 'components':
+        return print(stringify(listComponents()));
+      case 'doctor':
+        return await doctor(asked);
+      case 'validate':
+        validateConfig(load(asked), factories);
+        return print('The configuration is valid.\n');
+      case 'print-config':
+        return print(stringify(redact(load(asked).value)));
+      case 'run':
+        return await run(asked);
+    }
+  } catch (error) {
+    return explain(error);
+  }
+}
+
+function load({ configs, settings }: Arguments): ExpandedTree {
+  const { env } = process;
+  const locations = configs.length > 0 ? configs : [`yaml:${makeDefaultConfig(env)}`];
+  return loadConfig({ locations, settings, env });
+}
+
+async function run(asked: Arguments): Promise<number> {
+  const config = validateConfig(load(asked), factories);
+  const { logs, metrics } = config.service.telemetry;
+  const logger = makeLogger({
+    level: logs.level,
+    encoding: logs.encoding ?? (process.stderr.isTTY ? 'console' : 'json'),
+    colours: stderrColour,
+    write: (line) => process.stderr.write(line),
+  });
+  if (asked.configs.length === 0) await showFindings(config);
+  const telemetry = await startSelfTelemetry(config.service.telemetry, version, logger);
+  const service = new Service(config, logger, (kind, id) => ({
+    id,
+    logger: logger.child({ [kind]: id }),
+    meter: telemetry.meter,
+    version,
+  }));
+  const stopAsked = nextStopSignal();
+  await service.start();
+  logger.info('exit137 is running', { version, pid: process.pid, self_telemetry: metrics.level });
+  const signal = await stopAsked;
+  logger.info('stopping', { signal, deadline_ms: shutdownTimeoutMs });
+  process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143));
+  await service.shutdown(AbortSignal.timeout(shutdownTimeoutMs));
+  await telemetry.shutdown();
+  logger.info('stopped');
+  return 0;
+}
+
+function nextStopSignal(): Promise<NodeJS.Signals> {
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+  return promise;
+}
+
+/** The table that a person sees who has given no configuration. */
+async function showFindings({ receivers }: ServiceConfig): Promise<void> {
+  for (const { config } of receivers.values()) {
+    const findings = await probe(config as ReceiverConfig);
+    process.stderr.write(`exit137 ${version}\n${renderFindings(findings, { colour: stderrColour, advice: false })}\n`);
+  }
+}
+
+async function doctor(asked: Arguments): Promise<number> {
+  const { receivers } = validateConfig(load(asked), factories);
+  for (const { id, config } of receivers.values()) {
+    const findings = await probe(config as ReceiverConfig);
+    const colour = process.stdout.isTTY && !process.env['NO_COLOR'];
+    print(`${id}\n${renderFindings(findings, { colour, advice: true })}`);
+  }
+  return 0;
+}
+
+function listComponents(): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(factories).map(([kind, built]: [string, Factories[keyof Factories]]) => [
+      kind,
+      built.map(({ type, aliases }) => (aliases === undefined ? { name: type } : { name: type, aliases })),
+    ]),
+  );
+}
+
+function print(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+function explain(error: unknown): number {
+  if (error instanceof UsageError) {
+    process.stderr.write(`exit137: ${error.message}\nSee exit137 --help.\n`);
+    return 2;
+  }
+  const lines = error instanceof ConfigError ? error.problems : [describeError(error)];
+  process.stderr.write(lines.map((line) => `exit137: ${line}\n`).join(''));
+  return 1;
+}
+
+// A reader that went away must not end the service: `exit137 | head` is no reason to stop watching.
+process.stdout.on('error', () => {});
+process.stderr.on('error', () => {});
+process.exit(await main(process.argv.slice(2)));

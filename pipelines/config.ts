@@ -1,0 +1,267 @@
+import { readFileSync } from 'node:fs';
+import type * as z from 'zod';
+import type { Factories, SignalKind } from './component.ts';
+import { expandTree, resolveReference, type ExpandedTree } from './config-expand.ts';
+import {
+  emptyTree,
+  findOrigin,
+  isMapValue,
+  mergeTrees,
+  parseSetting,
+  parseTree,
+  pathOf,
+  type ConfigMap,
+  type ConfigTree,
+  type ConfigValue,
+} from './config-tree.ts';
+import { ConfigError, describeError } from './errors.ts';
+import { describeIssue, nearest } from './config-issues.ts';
+import { telemetrySchema, type TelemetryConfig } from './telemetry-config.ts';
+
+/** One component that is configured, with its section parsed by its own schema. */
+export interface ConfiguredComponent<F> {
+  /** `type` or `type/name`, as configured. */
+  id: string;
+  factory: F;
+  config: unknown;
+}
+
+/** One pipeline: ids in the order of the configuration. */
+export interface PipelineConfig {
+  /** `metrics`, `logs/audit`. */
+  id: string;
+  signal: SignalKind;
+  receivers: readonly string[];
+  processors: readonly string[];
+  exporters: readonly string[];
+}
+
+/** A configuration that holds together: every id that is used is configured. */
+export interface ServiceConfig {
+  receivers: ReadonlyMap<string, ConfiguredComponent<Factories['receivers'][number]>>;
+  processors: ReadonlyMap<string, ConfiguredComponent<Factories['processors'][number]>>;
+  exporters: ReadonlyMap<string, ConfiguredComponent<Factories['exporters'][number]>>;
+  extensions: ReadonlyMap<string, ConfiguredComponent<Factories['extensions'][number]>>;
+  service: { extensions: readonly string[]; pipelines: readonly PipelineConfig[]; telemetry: TelemetryConfig };
+}
+
+/** Where a configuration comes from. */
+export interface ConfigSources {
+  /** Files, or `file:`, `env:` and `yaml:` URIs; later ones are laid on earlier ones. */
+  locations: readonly string[];
+  /** `--set` arguments, laid on all of them. */
+  settings?: readonly string[];
+  env: NodeJS.ProcessEnv;
+}
+
+/** Reads, merges and expands a configuration. Throws a `ConfigError` with every problem. */
+export function loadConfig({ locations, settings = [], env }: ConfigSources): ExpandedTree {
+  const problems: string[] = [];
+  const trees = [
+    ...locations.map((location) => readLocation(location, env, problems)),
+    ...settings.map((setting) => parseSetting(setting, problems)),
+  ];
+  const expanded = expandTree(trees.reduce(mergeTrees, emptyTree()), env, problems);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return expanded;
+}
+
+/** Checks a configuration against what is built in. Throws a `ConfigError` with every problem. */
+export function validateConfig(tree: ExpandedTree, factories: Factories): ServiceConfig {
+  return new Validation(tree, factories).run();
+}
+
+function readLocation(location: string, env: NodeJS.ProcessEnv, problems: string[]): ConfigTree {
+  try {
+    const scheme = /^(env|yaml|file):/.exec(location)?.[1];
+    const rest = scheme === undefined ? location : location.slice(scheme.length + 1);
+    if (scheme === 'yaml') return parseTree(rest, 'yaml', problems);
+    if (scheme !== 'env') return parseTree(readFileSync(rest, 'utf8'), rest, problems);
+    const text = resolveReference(location, env);
+    if (text === undefined) throw new Error(`cannot read configuration "${location}": the variable is not set`);
+    return parseTree(text, location, problems);
+  } catch (error) {
+    problems.push(
+      (error as NodeJS.ErrnoException).code === undefined
+        ? describeError(error)
+        : `cannot read configuration "${location}": ${describeError(error)}`,
+    );
+    return emptyTree();
+  }
+}
+
+type ComponentKind = 'receivers' | 'processors' | 'exporters' | 'extensions';
+const componentKinds = ['receivers', 'processors', 'exporters', 'extensions'] as const;
+const signals: readonly string[] = ['metrics', 'logs'] satisfies SignalKind[];
+
+/** One check of one configuration, which gathers problems instead of stopping at the first. */
+class Validation {
+  readonly #tree: ExpandedTree;
+  readonly #factories: Factories;
+  readonly #problems: string[] = [];
+
+  constructor(tree: ExpandedTree, factories: Factories) {
+    this.#tree = tree;
+    this.#factories = factories;
+  }
+
+  run(): ServiceConfig {
+    this.#checkKeys([], [...componentKinds, 'service']);
+    const config: ServiceConfig = {
+      receivers: this.#components('receivers', this.#factories.receivers),
+      processors: this.#components('processors', this.#factories.processors),
+      exporters: this.#components('exporters', this.#factories.exporters),
+      extensions: this.#components('extensions', this.#factories.extensions),
+      service: { extensions: [], pipelines: [], telemetry: this.#telemetry() },
+    };
+    this.#checkKeys(['service'], ['extensions', 'pipelines', 'telemetry']);
+    config.service.extensions = this.#references(['service', 'extensions'], 'extension', config.extensions);
+    config.service.pipelines = this.#pipelines(config);
+    if (this.#problems.length > 0) throw new ConfigError(this.#problems);
+    return config;
+  }
+
+  #components<F extends Factories[ComponentKind][number]>(
+    kind: ComponentKind,
+    factories: readonly F[],
+  ): Map<string, ConfiguredComponent<F>> {
+    const found = new Map<string, ConfiguredComponent<F>>();
+    for (const [id, section] of Object.entries(this.#mapAt([kind]))) {
+      const type = id.split('/', 1)[0]!;
+      const factory = factories.find((built) => built.type === type || built.aliases?.includes(type));
+      if (factory === undefined) {
+        const types = factories.map((built) => built.type);
+        this.#problem(
+          [kind, id],
+          `unknown type "${type}" for ${kind}${nearest(type, types)}; built in: ${types.join(', ')}`,
+        );
+        continue;
+      }
+      const config = this.#parse(factory.configSchema, section, [kind, id]);
+      found.set(id, { id, factory, config });
+    }
+    return found;
+  }
+
+  #telemetry(): TelemetryConfig {
+    const section = this.#mapAt(['service'])['telemetry'];
+    return this.#parse(telemetrySchema, section ?? {}, ['service', 'telemetry']) ?? telemetrySchema.parse({});
+  }
+
+  #pipelines(config: ServiceConfig): PipelineConfig[] {
+    const pipelines = this.#mapAt(['service', 'pipelines']);
+    if (Object.keys(pipelines).length === 0) {
+      this.#problem(['service', 'pipelines'], 'there must be at least one pipeline');
+    }
+    return Object.keys(pipelines).flatMap((id) => {
+      const keys = ['service', 'pipelines', id];
+      const signal = id.split('/', 1)[0]!;
+      if (!signals.includes(signal)) {
+        this.#problem(keys, `unknown signal "${signal}": pipelines carry ${signals.join(' or ')}`);
+        return [];
+      }
+      this.#checkKeys(keys, ['receivers', 'processors', 'exporters']);
+      return {
+        id,
+        signal: signal as SignalKind,
+        receivers: this.#references([...keys, 'receivers'], 'receiver', config.receivers, true),
+        processors: this.#references([...keys, 'processors'], 'processor', config.processors),
+        exporters: this.#references([...keys, 'exporters'], 'exporter', config.exporters, true),
+      };
+    });
+  }
+
+  /** Ids that must be configured in `defined`. */
+  #references(
+    keys: string[],
+    noun: string,
+    defined: ReadonlyMap<string, unknown>,
+    needsOne: boolean = false,
+  ): readonly string[] {
+    const value = this.#valueAt(keys) ?? [];
+    if (!Array.isArray(value)) {
+      this.#problem(keys, `expected a list of ${noun}s, got ${JSON.stringify(value)}`);
+      return [];
+    }
+    if (needsOne && value.length === 0) this.#problem(keys.slice(0, -1), `must have at least one ${noun}`);
+    const configured = Object.keys(this.#mapAt([`${noun}s`]));
+    return value.map(String).filter((id, index, ids) => {
+      // A section with problems of its own is configured all the same.
+      const known = configured.includes(id);
+      const at = noun === 'extension' ? keys : keys.slice(0, -1);
+      if (!known)
+        this.#problem(at, `references ${noun} "${id}" which is not configured${nearest(id, configured)}`, keys);
+      else if (ids.indexOf(id) !== index) this.#problem(at, `references ${noun} "${id}" twice`, keys);
+      return defined.has(id);
+    });
+  }
+
+  #parse<T>(schema: z.ZodType<T>, section: ConfigValue, keys: string[]): T | undefined {
+    const cleaned = withoutNulls(section ?? {}) ?? {};
+    const parsed = schema.safeParse(this.#withTexts(schema, cleaned, keys));
+    if (parsed.success) return parsed.data;
+    for (const issue of parsed.error.issues) {
+      for (const { path, message } of describeIssue(issue, cleaned, schema)) this.#problem([...keys, ...path], message);
+    }
+    return undefined;
+  }
+
+  /** Where a string is wanted and a reference gave another type, the reference's text is taken. */
+  #withTexts(schema: z.ZodType, section: ConfigValue, keys: string[]): ConfigValue {
+    const issues = schema.safeParse(section).error?.issues ?? [];
+    return issues.reduce((value, { path }) => {
+      const text = this.#tree.texts.get(pathOf([...keys, ...path]));
+      return text === undefined ? value : withValueAt(value, path, text);
+    }, section);
+  }
+
+  #checkKeys(keys: string[], allowed: readonly string[]): void {
+    for (const key of Object.keys(this.#mapAt(keys))) {
+      if (!allowed.includes(key)) this.#problem([...keys, key], `unknown key${nearest(key, allowed)}`);
+    }
+  }
+
+  /** The map at a path, empty where it is absent or null; anything else is a problem. */
+  #mapAt(keys: string[]): ConfigMap {
+    const value = this.#valueAt(keys) ?? {};
+    if (isMapValue(value)) return value;
+    this.#problem(keys, `expected a map, got ${JSON.stringify(value)}`);
+    return {};
+  }
+
+  #valueAt(keys: string[]): ConfigValue | undefined {
+    let value: ConfigValue | undefined = this.#tree.value;
+    for (const key of keys) value = isMapValue(value) ? value[key] : undefined;
+    return value;
+  }
+
+  #problem(keys: readonly PropertyKey[], message: string, originKeys = keys): void {
+    const origin = findOrigin(this.#tree, originKeys);
+    const problem = [
+      ...(origin === undefined ? [] : [origin]),
+      ...(keys.length === 0 ? [] : [pathOf(keys)]),
+      message,
+    ].join(': ');
+    if (!this.#problems.includes(problem)) this.#problems.push(problem);
+  }
+}
+
+/** A null means "the default": it is as if the key were not there. */
+function withoutNulls(value: ConfigValue): ConfigValue | undefined {
+  if (value === null) return undefined;
+  if (Array.isArray(value)) return value.flatMap((item) => withoutNulls(item) ?? []);
+  if (!isMapValue(value)) return value;
+  const entries = Object.entries(value).flatMap(([key, item]) => {
+    const kept = withoutNulls(item);
+    return kept === undefined ? [] : [[key, kept] as const];
+  });
+  return Object.fromEntries(entries);
+}
+
+function withValueAt(value: ConfigValue, path: readonly PropertyKey[], text: string): ConfigValue {
+  const [key, ...rest] = path;
+  if (key === undefined) return text;
+  if (Array.isArray(value)) return value.map((item, index) => (index === key ? withValueAt(item, rest, text) : item));
+  if (!isMapValue(value)) return value;
+  return { ...value, [String(key)]: withValueAt(value[String(key)] ?? null, rest, text) };
+}

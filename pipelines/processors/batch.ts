@@ -1,0 +1,115 @@
+import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
+import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import * as z from 'zod';
+import type { Component, ComponentSettings, ProcessorFactory } from '../component.ts';
+import { describeError } from '../errors.ts';
+import { duration } from '../units.ts';
+
+const configSchema = z
+  .strictObject({
+    /** A batch is passed on when it holds so many log records or data points, whatever the time. */
+    send_batch_size: z.int().positive().default(8192),
+    /** … or when its first item has waited so long. 0: each piece of data is passed on at once. */
+    timeout: duration.default(200),
+    /** Larger batches are split; 0 is no limit. */
+    send_batch_max_size: z.int().nonnegative().default(0),
+  })
+  .refine(
+    ({ send_batch_size, send_batch_max_size }) => send_batch_max_size === 0 || send_batch_max_size >= send_batch_size,
+    {
+      error: 'must be 0 or at least send_batch_size',
+      path: ['send_batch_max_size'],
+    },
+  );
+
+type BatchConfig = z.infer<typeof configSchema>;
+
+/** Gathers data for a moment, so that less requests are sent. Data of one batch keeps its order. */
+export const batch: ProcessorFactory<BatchConfig> = {
+  type: 'batch',
+  configSchema,
+  createMetrics(config, settings, next) {
+    const batcher = new Batcher<ResourceMetrics>(config, settings, 'metric_points', countPoints, (items) =>
+      next.consumeMetrics(items),
+    );
+    return Object.assign(batcher, { consumeMetrics: (metrics: readonly ResourceMetrics[]) => batcher.add(metrics) });
+  },
+  createLogs(config, settings, next) {
+    const batcher = new Batcher<ReadableLogRecord>(
+      config,
+      settings,
+      'log_records',
+      () => 1,
+      (items) => next.consumeLogs(items),
+    );
+    return Object.assign(batcher, { consumeLogs: (logs: readonly ReadableLogRecord[]) => batcher.add(logs) });
+  },
+};
+
+class Batcher<Item> implements Component {
+  readonly #config: BatchConfig;
+  readonly #sizeOf: (item: Item) => number;
+  readonly #pass: (items: Item[]) => Promise<void>;
+  readonly #refused: (count: number, error: unknown) => void;
+  #held: Item[] = [];
+  #heldSize = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #passing: Promise<void> = Promise.resolve();
+
+  constructor(
+    config: BatchConfig,
+    { meter, logger, id }: ComponentSettings,
+    items: string,
+    sizeOf: (item: Item) => number,
+    pass: (items: Item[]) => Promise<void>,
+  ) {
+    this.#config = config;
+    this.#sizeOf = sizeOf;
+    this.#pass = pass;
+    const refused = meter.createCounter(`otelcol_processor_refused_${items}`);
+    this.#refused = (count, error) => {
+      refused.add(count, { processor: id });
+      logger.debug('the next component refused a batch', { items: count, error: describeError(error) });
+    };
+  }
+
+  async start(): Promise<void> {}
+
+  async shutdown(): Promise<void> {
+    this.#flush();
+    await this.#passing;
+  }
+
+  /** Resolves once the items are held; whoever refuses them later is counted there. */
+  async add(items: readonly Item[]): Promise<void> {
+    if (this.#config.timeout === 0) return this.#pass([...items]);
+    for (const item of items) this.#hold(item);
+    if (this.#heldSize > 0) this.#timer ??= setTimeout(() => this.#flush(), this.#config.timeout);
+  }
+
+  #hold(item: Item): void {
+    const { send_batch_size, send_batch_max_size } = this.#config;
+    const size = this.#sizeOf(item);
+    if (send_batch_max_size > 0 && this.#held.length > 0 && this.#heldSize + size > send_batch_max_size) this.#flush();
+    this.#held.push(item);
+    this.#heldSize += size;
+    if (this.#heldSize >= send_batch_size) this.#flush();
+  }
+
+  #flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#held.length === 0) return;
+    const [items, size] = [this.#held, this.#heldSize];
+    this.#held = [];
+    this.#heldSize = 0;
+    const passed = this.#pass(items).catch((error: unknown) => this.#refused(size, error));
+    this.#passing = Promise.all([this.#passing, passed]).then(() => undefined);
+  }
+}
+
+function countPoints({ scopeMetrics }: ResourceMetrics): number {
+  let points = 0;
+  for (const { metrics } of scopeMetrics) for (const { dataPoints } of metrics) points += dataPoints.length;
+  return points;
+}

@@ -1,0 +1,67 @@
+import type { Extension, Logger } from './component.ts';
+import type { ServiceConfig } from './config.ts';
+import { describeError } from './errors.ts';
+import { buildGraph, type MakeSettings, type Node } from './graph.ts';
+
+/** Runs what a configuration describes. */
+export class Service {
+  readonly #extensions: readonly (Node & { component: Extension })[];
+  readonly #nodes: readonly Node[];
+  readonly #logger: Logger;
+  #stopped: Promise<void> | undefined;
+
+  constructor(config: ServiceConfig, logger: Logger, settingsOf: MakeSettings) {
+    this.#logger = logger;
+    this.#extensions = config.service.extensions.map((id) => {
+      const { factory, config: section } = config.extensions.get(id)!;
+      return { id, component: factory.create(section, settingsOf('extension', id)) };
+    });
+    this.#nodes = buildGraph(config, settingsOf);
+  }
+
+  /** Starts extensions, then components from exporters to receivers. Rejects, and stops what it started, if one fails. */
+  async start(): Promise<void> {
+    for (const { id, component } of [...this.#extensions, ...this.#nodes]) {
+      try {
+        await component.start();
+      } catch (error) {
+        await this.shutdown(AbortSignal.timeout(1_000));
+        throw new Error(`cannot start ${id}`, { cause: error });
+      }
+    }
+    this.#setReady(true);
+  }
+
+  /**
+   * Stops components from receivers to exporters, so that each passes on what it holds to one that still takes it;
+   * extensions last. Past the deadline components drop and count. Never rejects; safe to call twice.
+   */
+  shutdown(deadline: AbortSignal): Promise<void> {
+    this.#stopped ??= this.#stop(deadline);
+    return this.#stopped;
+  }
+
+  async #stop(deadline: AbortSignal): Promise<void> {
+    this.#setReady(false);
+    const exporters = this.#nodes.filter(
+      ({ component }) => 'consumeMetrics' in component && 'consumeLogs' in component,
+    );
+    const upstream = this.#nodes.filter((node) => !exporters.includes(node));
+    for (const node of upstream.toReversed()) await this.#stopOne(node, deadline);
+    // Exporters hold queues of their own and do not wait for each other.
+    await Promise.all(exporters.map((node) => this.#stopOne(node, deadline)));
+    for (const node of this.#extensions.toReversed()) await this.#stopOne(node, deadline);
+  }
+
+  async #stopOne({ id, component }: Node, deadline: AbortSignal): Promise<void> {
+    try {
+      await component.shutdown(deadline);
+    } catch (error) {
+      this.#logger.error('component failed to shut down', { component: id, error: describeError(error) });
+    }
+  }
+
+  #setReady(ready: boolean): void {
+    for (const { component } of this.#extensions) component.setReady?.(ready);
+  }
+}

@@ -1,0 +1,111 @@
+import { accessSync, closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeError } from '../pipelines/errors.ts';
+import { findHierarchy } from './cgroup/hierarchy.ts';
+import type { Config } from './config.ts';
+import { findDockerEndpoint } from './sources/docker-probe.ts';
+
+/** One thing on the node that the receiver can use, and how it stands. */
+export interface Finding {
+  what: string;
+  state: 'found' | 'missing' | 'unused';
+  /** What was found, or why it cannot be used. */
+  detail: string;
+  /** What cannot be told without it. */
+  lost?: string;
+  /** What to do to get it. */
+  grant?: string;
+}
+
+/** Looks at what the node offers. Never rejects; takes no longer than the Docker timeout. */
+export async function probe(config: Config): Promise<Finding[]> {
+  return [
+    await probeDocker(config),
+    probeMemcg(config),
+    probeVmstat(config),
+    probeProcesses(config),
+    probeKernelLog(config),
+  ];
+}
+
+async function probeDocker({ root_path, sources: { docker } }: Config): Promise<Finding> {
+  const what = 'container runtime';
+  const lost = 'names, exits, exit codes, restarts';
+  if (!docker.enabled) return { what, state: 'unused', detail: 'sources::docker::enabled is false', lost };
+  const search = { endpoint: docker.endpoint || undefined, hostRoot: root_path };
+  const found = await findDockerEndpoint(search, { timeoutMs: docker.timeout }, new AbortController().signal);
+  if (found.reachable)
+    return { what, state: 'found', detail: `${found.runtime} ${found.version} at ${found.endpoint}` };
+  const denied = found.error.includes('EACCES');
+  return {
+    what,
+    state: 'missing',
+    detail: found.error,
+    lost,
+    grant: denied
+      ? 'run as root, or as a member of the group that owns the socket'
+      : 'start Docker or Podman, or set sources::docker::endpoint',
+  };
+}
+
+function probeMemcg({ root_path, sources: { memcg } }: Config): Finding {
+  const what = 'memory cgroups';
+  const lost = 'OOM kills of child processes, memory';
+  if (!memcg.enabled) return { what, state: 'unused', detail: 'sources::memcg::enabled is false', lost };
+  try {
+    const { version, root, localEvents } = findHierarchy(root_path);
+    const local = version === 2 && localEvents ? ', memory_localevents' : '';
+    return { what, state: 'found', detail: `cgroup v${version} at ${root}${local}` };
+  } catch (error) {
+    const grant = 'mount the memory cgroups, or set root_path to where the host is mounted';
+    return { what, state: 'missing', detail: describeError(error), lost, grant };
+  }
+}
+
+function probeVmstat({ root_path }: Config): Finding {
+  const what = "kernel's count of kills";
+  const path = join(root_path, 'proc/vmstat');
+  const total = /^oom_kill (\d+)$/m.exec(tryReading(path) ?? '')?.[1];
+  if (total !== undefined) return { what, state: 'found', detail: `${path}: ${total} since boot` };
+  return {
+    what,
+    state: 'missing',
+    detail: `${path} has no oom_kill`,
+    lost: 'the proof that no kill was missed; on cgroup v1 kills are seen later',
+    grant: "mount the host's /proc, or use Linux 4.13 or newer",
+  };
+}
+
+function probeProcesses({ root_path }: Config): Finding {
+  const what = "host's processes";
+  const path = join(root_path, 'proc/1/status');
+  if (/^NSpid:\s+1$/m.test(tryReading(path) ?? '')) return { what, state: 'found', detail: join(root_path, 'proc') };
+  return {
+    what,
+    state: 'missing',
+    detail: `${path} is not to be read, or not the host's first process`,
+    lost: 'a child is told from the main process only after the settle time',
+    grant: "mount the host's /proc, or share its pid namespace",
+  };
+}
+
+function probeKernelLog({ root_path }: Config): Finding {
+  const what = 'kernel log';
+  const path = join(root_path, 'dev/kmsg');
+  const lost = "the victim's pid and name, and whose limit it was";
+  try {
+    accessSync(path, constants.R_OK);
+    closeSync(openSync(path, 'r'));
+    return { what, state: 'unused', detail: `${path} can be read; this version does not read it yet`, lost };
+  } catch (error) {
+    return { what, state: 'missing', detail: describeError(error), lost };
+  }
+}
+
+function tryReading(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'latin1');
+  } catch {
+    return undefined;
+  }
+}
