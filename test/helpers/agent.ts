@@ -23,7 +23,7 @@ interface AgentOptions {
 export interface Agent {
   readonly pid: number;
   readonly endpoint: OtlpEndpoint;
-  /** The log records of one container that arrived so far, in the order in which the things happened. */
+  /** The log records of one container that arrived so far, in their order. */
   logsOf(containerId: string): ReceivedLog[];
   /** The newest metrics of one container, by name. Throws where none have arrived. */
   metricsOf(containerId: string): Record<string, ReceivedMetric>;
@@ -71,9 +71,7 @@ export async function startAgent({ receiver = {}, grpcPort, toFile = true }: Age
     pid: child.pid!,
     endpoint,
     logsOf: (containerId) =>
-      endpoint.received
-        .flatMap(({ logs }) => logs.filter(({ resource }) => resource['container.id'] === containerId))
-        .toSorted((a, b) => Number(BigInt(a.timeUnixNano) - BigInt(b.timeUnixNano))),
+      endpoint.received.flatMap(({ logs }) => logs.filter(({ resource }) => resource['container.id'] === containerId)),
     metricsOf: (containerId) => {
       const newest = allMetricsOf(containerId).at(-1);
       if (newest === undefined) throw new Error(`no metrics of container ${containerId} have arrived`);
