@@ -140,7 +140,7 @@ function daemonOf(answer: unknown): Daemon {
   return { runtime: isPodman ? 'podman' : 'docker', version: printable(Version) };
 }
 
-/** dockerode puts the whole body of an answer into the message of its error. */
+/** dockerode puts the whole body of an answer that is no success into the message of its error. */
 function shortenMessage(error: unknown): void {
-  if (error instanceof Error && error.message.length > 200) error.message = printable(error.message);
+  if (error instanceof Error && 'statusCode' in error) error.message = printable(error.message.trim());
 }
