@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import Docker from 'dockerode';
 import { cachePath } from './cache.ts';
+import { lockMachine } from './machine-lock.ts';
 
 const execute = promisify(execFile);
 const runtimes = join(import.meta.dirname, '../runtimes');
@@ -26,7 +27,7 @@ interface RunOptions {
   maxRestarts?: number;
 }
 
-/** A Docker API with a daemon of its own beside whatever runs on this machine. */
+/** A Docker API with a daemon of its own beside whatever runs on this machine. One at a time: it has the machine's lock. */
 export interface DockerHost {
   socket: string;
   docker: Docker;
@@ -53,6 +54,7 @@ export function startPodman(): Promise<DockerHost> {
 }
 
 async function startHost(runtime: 'docker' | 'podman'): Promise<DockerHost> {
+  const unlock = await lockMachine();
   const folder = await mkdtemp(join(tmpdir(), `exit137-${runtime}-`));
   const socket = join(folder, `${runtime}.sock`);
   const docker = new Docker({ socketPath: socket });
@@ -80,6 +82,7 @@ async function startHost(runtime: 'docker' | 'podman'): Promise<DockerHost> {
     },
     stop: async () => {
       await execute(join(runtimes, `${runtime}-down.sh`), [folder]);
+      unlock();
     },
   };
 }
