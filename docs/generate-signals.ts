@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { SeverityNumber } from '@opentelemetry/api-logs';
+import { format, resolveConfig } from 'prettier';
 import {
   eventAttributes,
   events,
@@ -11,7 +12,7 @@ import {
 } from '../receiver/metadata.ts';
 
 /** docs/signals.md, made from receiver/metadata.ts. */
-export function renderSignals(): string {
+function renderSignals(): string {
   return `<!-- Generated from receiver/metadata.ts by \`npm run docs\`. Do not edit. -->
 
 # What exit137 sends
@@ -96,4 +97,10 @@ function onOf({ enabled }: MetricDefinition): string {
   return enabled ? 'yes' : 'no';
 }
 
-if (import.meta.main) writeFileSync(new URL('signals.md', import.meta.url), renderSignals());
+/** The page as it lies in the repository, formatted like everything else. */
+export async function formatSignals(): Promise<string> {
+  const options = await resolveConfig(import.meta.filename);
+  return format(renderSignals(), { ...options, parser: 'markdown' });
+}
+
+if (import.meta.main) writeFileSync(new URL('signals.md', import.meta.url), await formatSignals());

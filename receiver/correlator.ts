@@ -290,6 +290,7 @@ function tellRise(open: Case, rise: OomKillsCounted, now: Instant, evidence: Evi
     scope: rise.ooms !== undefined && rise.ooms > 0 ? 'container' : 'unknown',
     group,
     evidence,
+    limitBytes: rise.limitBytes ?? container.memory?.limitBytes,
   }));
 }
 
@@ -305,6 +306,7 @@ function tellInferred(open: Case, now: Instant, evidence: Evidence[]): Incident[
     victim: 'init',
     scope: 'unknown',
     evidence,
+    limitBytes: container.memory?.limitBytes,
   };
   return [kill, tellEnd(open, 'oom_killed', 'oom_container', evidence)];
 }

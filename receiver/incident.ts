@@ -23,6 +23,8 @@ export interface OomKill {
   /** memory.oom.group took the whole cgroup; undefined where the kernel does not tell. */
   group?: boolean;
   evidence: Evidence[];
+  /** The container's own memory limit at that time. */
+  limitBytes?: number;
 }
 
 /** Why a main process ended, by the values of `container.exit.cause`. */

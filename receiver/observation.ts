@@ -151,6 +151,8 @@ export interface OomKillsCounted {
   oomGroupKills?: number;
   /** By how much `oom` of `memory.events.local` or `memory.events` rose: the container's own limit was hit. */
   ooms?: number;
+  /** The container's own memory limit at that time; absent where there is none. */
+  limitBytes?: number;
 }
 
 /** `oom_kill` of /proc/vmstat: every kill on this machine, whoever the victim was. */

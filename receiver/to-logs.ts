@@ -62,7 +62,7 @@ const victims: Record<OomKill['victim'], string> = {
 };
 
 function tellOomKill(kill: OomKill): Told {
-  const limitBytes = kill.container.memory?.limitBytes;
+  const { limitBytes } = kill;
   const atLimit = limitBytes === undefined ? '' : ` (memory limit ${formatBytes(limitBytes)})`;
   const livesOn = kill.victim === 'child' ? '; its main process lives on' : '';
   return {
@@ -91,7 +91,7 @@ function tellExit(exit: ContainerExit): Told {
   return {
     eventName: 'container.exit',
     severity: fine ? SeverityNumber.INFO : SeverityNumber.ERROR,
-    body: `${nameOf(container)} exited${withCode(exitCode, signal)}${after}${explain(exit)}.`,
+    body: `${nameOf(container)} exited${withCode(exitCode, signal, after)}${explain(exit)}.`,
     attributes: {
       'process.exit.code': exitCode,
       'container.exit.signal': signal,
@@ -117,9 +117,9 @@ function tellRestart({ container, atMs, previous }: ContainerRestart): Told {
   };
 }
 
-function withCode(exitCode: number | undefined, signal: string | undefined): string {
-  if (exitCode === undefined) return ', its exit code is not known';
-  return signal === undefined ? ` with code ${exitCode}` : ` with code ${exitCode} (${signal})`;
+function withCode(exitCode: number | undefined, signal: string | undefined, after: string): string {
+  if (exitCode === undefined) return `${after}, with which code is not known`;
+  return signal === undefined ? ` with code ${exitCode}${after}` : ` with code ${exitCode} (${signal})${after}`;
 }
 
 function explain({ cause, exitCode }: ContainerExit): string {
@@ -142,10 +142,10 @@ function errorTypeOf({ reason, exitCode }: ContainerExit, signal: string | undef
 }
 
 /** Where a signal has two names the first stands: SIGABRT, not SIGIOT. */
-const signalNames = new Map(
+const signalNames = new Map<number, string>(
   Object.entries(constants.signals)
     .toReversed()
-    .map(([name, number]) => [number as number, name]),
+    .map(([name, number]) => [number, name]),
 );
 
 function signalOf(exitCode: number): string | undefined {

@@ -31,8 +31,8 @@ export class MetricsBuilder {
   constructor(config: Config, resources: Resources, version: string) {
     this.#resources = resources;
     this.#scope = { name: scopeName, version };
-    const enabled = [...metrics].filter(([name, { enabled }]) => config.metrics[name]?.enabled ?? enabled !== false);
-    this.#templates = new Map(enabled.map(([name, definition]) => [name, new Template(name, definition)]));
+    const on = [...metrics].filter(([name, { enabled }]) => config.metrics[name]?.enabled ?? enabled !== false);
+    this.#templates = new Map(on.map(([name, definition]) => [name, new Template(name, definition)]));
     this.#statTemplates = memoryStatMetrics.map(({ name }) => this.#templates.get(name));
   }
 

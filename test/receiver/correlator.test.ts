@@ -154,9 +154,16 @@ describe('Correlator', () => {
     [
       'a restart loop of OOM kills',
       [
-        ...[counted(5000), exited(5010, 137), gone(5020)],
-        ...[appeared(5100), started(5110), counted(5200), exited(5210, 137), gone(5220)],
-        ...[appeared(5400), started(5410)],
+        counted(5000),
+        exited(5010, 137),
+        gone(5020),
+        appeared(5100),
+        started(5110),
+        counted(5200),
+        exited(5210, 137),
+        gone(5220),
+        appeared(5400),
+        started(5410),
       ],
       [
         'oom_kill init',
@@ -228,7 +235,9 @@ describe('Correlator', () => {
 
   it('names the witnesses of a kill', () => {
     const receiver = makeReceiver();
-    const kills = [...running, hinted(5000), counted(5001), exited(5010, 137)].flatMap((seen) => receiver.take(seen));
+    const kills = [...running, hinted(5000), counted(5001), exited(5010, 137)].flatMap((observation) =>
+      receiver.take(observation),
+    );
     assert.deepEqual(
       kills.map((incident) => 'evidence' in incident && incident.evidence),
       [

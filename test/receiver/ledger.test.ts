@@ -53,9 +53,9 @@ describe('Ledger', () => {
   });
 
   it('accounts for every kill once, in any order of readings', () => {
-    const step = fc.oneof(fc.record({ rise: fc.nat(5) }), fc.record({ account: fc.nat(5) }));
+    const anyStep = fc.oneof(fc.record({ rise: fc.nat(5) }), fc.record({ account: fc.nat(5) }));
     fc.assert(
-      fc.property(fc.array(step), (steps) => {
+      fc.property(fc.array(anyStep), (steps) => {
         const ledger = new Ledger();
         ledger.count(0, at(0));
         let total = 0;
