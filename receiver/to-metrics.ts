@@ -17,7 +17,7 @@ import type { Resources } from './resources.ts';
 /** Milliseconds since the epoch as the SDK's pair of seconds and nanoseconds. */
 export function toHrTime(ms: number): HrTime {
   const seconds = Math.floor(ms / 1000);
-  return [seconds, Math.round((ms - seconds * 1000) * 1e6)];
+  return [seconds, Math.min(999_999_999, Math.round((ms - seconds * 1000) * 1e6))];
 }
 
 /** Makes metrics of what is known. Pure: the same table at the same time gives the same metrics. */

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { DataPointType, type ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import fc from 'fast-check';
+import type { MemoryReading } from '../../receiver/cgroup/memory-reading.ts';
+import { indexOfStat, STAT_KEYS } from '../../receiver/cgroup/memory-stat.ts';
+import { configSchema } from '../../receiver/config.ts';
+import { ContainerTable } from '../../receiver/container-table.ts';
+import { Ledger } from '../../receiver/ledger.ts';
+import { metrics } from '../../receiver/metadata.ts';
+import { Resources } from '../../receiver/resources.ts';
+import { MetricsBuilder, toHrTime } from '../../receiver/to-metrics.ts';
+import { idOf, observationsOf } from './observations.ts';
+
+const nowMs = 1_700_000_100_000;
+const firstSeenAtMs = nowMs - 60_000;
+const { started, appeared, exited } = observationsOf(idOf(1));
+
+function makeBuilder(section: unknown = {}): MetricsBuilder {
+  const config = configSchema.parse(section);
+  return new MetricsBuilder(config, new Resources(config, { 'host.name': 'node-1' }), '1.2.3');
+}
+
+function makeContainer() {
+  const table = new ContainerTable(1);
+  table.apply(started(firstSeenAtMs));
+  table.apply(appeared(firstSeenAtMs + 5));
+  return { table, container: table.get(idOf(1))! };
+}
+
+/** `name{attribute value} → value` of every point. */
+function valuesOf({ scopeMetrics }: ResourceMetrics): Record<string, number> {
+  const points = scopeMetrics.flatMap(({ metrics: sent }) =>
+    sent.flatMap(({ descriptor, dataPoints }) =>
+      dataPoints.map(({ attributes, value }) => {
+        const told = Object.values(attributes).join();
+        return [told === '' ? descriptor.name : `${descriptor.name}{${told}}`, value as number] as const;
+      }),
+    ),
+  );
+  return Object.fromEntries(points);
+}
+
+const zeros = {
+  'container.memory.oom_kills': 0,
+  'container.memory.oom_incidents': 0,
+  'container.exits{completed}': 0,
+  'container.exits{error}': 0,
+  'container.exits{oom_killed}': 0,
+  'container.exits{killed}': 0,
+  'container.restarts': 0,
+};
+
+describe('MetricsBuilder', () => {
+  it('begins with explicit zeros, and sends no exit code before the first exit', () => {
+    const { container } = makeContainer();
+    assert.deepEqual(valuesOf(makeBuilder().ofContainer(container, undefined, nowMs)), zeros);
+  });
+
+  it('sends the last exit code once there is one', () => {
+    const { table, container } = makeContainer();
+    table.apply(exited(nowMs, 3));
+    assert.equal(valuesOf(makeBuilder().ofContainer(container, undefined, nowMs))['container.exit.code'], 3);
+  });
+
+  it('leaves out what the kernel does not tell, and sends a 0 that it does', () => {
+    const { container } = makeContainer();
+    const stat = new Float64Array(STAT_KEYS.length).fill(NaN);
+    stat[indexOfStat('shmem')] = 0;
+    const memory: MemoryReading = { atMs: nowMs, usageBytes: 4096, stat, events: { max: 7 } };
+    assert.deepEqual(valuesOf(makeBuilder().ofContainer(container, memory, nowMs)), {
+      ...zeros,
+      'container.memory.usage': 4096,
+      'container.memory.events{max}': 7,
+      'container.memory.shmem': 0,
+    });
+  });
+
+  it('divides what cannot be reclaimed by the smallest limit on the way up', () => {
+    const { container } = makeContainer();
+    const memory = { atMs: nowMs, unreclaimableBytes: 30, limitBytes: 100, effectiveLimitBytes: 60 };
+    const values = valuesOf(makeBuilder().ofContainer(container, memory, nowMs));
+    assert.equal(values['container.memory.limit.utilization'], 0.5);
+  });
+
+  it("starts a container's counters when it was first seen, and the kernel's when the group was made", () => {
+    const { container } = makeContainer();
+    const memory: MemoryReading = { atMs: nowMs, usageBytes: 1, events: { max: 1 } };
+    const [{ metrics: sent } = { metrics: [] }] = makeBuilder().ofContainer(container, memory, nowMs).scopeMetrics;
+    const startOf = (name: string) => sent.find(({ descriptor }) => descriptor.name === name)?.dataPoints[0]?.startTime;
+    assert.deepEqual(startOf('container.memory.oom_kills'), toHrTime(firstSeenAtMs));
+    assert.deepEqual(startOf('container.memory.events'), toHrTime(firstSeenAtMs + 5));
+    assert.deepEqual(startOf('container.memory.usage'), [0, 0]);
+  });
+
+  it('sends every metric by the kind, unit and sign that the metadata promise', () => {
+    const { container } = makeContainer();
+    const amounts = { usageBytes: 1, workingSetBytes: 1, rssBytes: 1, availableBytes: 1, limitBytes: 1 };
+    const more = { effectiveLimitBytes: 1, maxUsageBytes: 1, unreclaimableBytes: 1 };
+    const stat = new Float64Array(STAT_KEYS.length).fill(1);
+    const memory: MemoryReading = { atMs: nowMs, ...amounts, ...more, stat, events: { low: 1 } };
+    const allOn = Object.fromEntries(Array.from(metrics.keys(), (name) => [name, { enabled: true }]));
+    const [{ metrics: sent } = { metrics: [] }] = makeBuilder({ metrics: allOn }).ofContainer(
+      container,
+      memory,
+      nowMs,
+    ).scopeMetrics;
+    assert.equal(
+      sent.length,
+      metrics.size - 'system.linux.oom_kills system.linux.oom_kills.unattributed container.exit.code'.split(' ').length,
+    );
+    for (const metric of sent) {
+      const { kind, monotonic, unit } = metrics.get(metric.descriptor.name)!;
+      assert.equal(metric.descriptor.unit, unit);
+      assert.equal(metric.dataPointType, kind === 'sum' ? DataPointType.SUM : DataPointType.GAUGE);
+      if (metric.dataPointType === DataPointType.SUM) assert.equal(metric.isMonotonic, monotonic === true);
+    }
+  });
+
+  it('leaves out what is switched off', () => {
+    const { container } = makeContainer();
+    const builder = makeBuilder({ metrics: { 'container.exits': { enabled: false } } });
+    const names = Object.keys(valuesOf(builder.ofContainer(container, undefined, nowMs)));
+    assert.deepEqual(names, ['container.memory.oom_kills', 'container.memory.oom_incidents', 'container.restarts']);
+  });
+
+  it("sends the machine's own count once it was read", () => {
+    const ledger = new Ledger();
+    const send = () => makeBuilder().ofNode(ledger, nowMs - 9e6, firstSeenAtMs, nowMs);
+    assert.equal(send(), undefined);
+    ledger.count(40, { wallMs: nowMs, monotonicMs: 0 });
+    const sent = send()!;
+    assert.deepEqual(sent.resource.attributes, { 'host.name': 'node-1' });
+    assert.deepEqual(valuesOf(sent), { 'system.linux.oom_kills': 40, 'system.linux.oom_kills.unattributed': 0 });
+  });
+});
+
+describe('toHrTime', () => {
+  it('is the same moment, in whole nanoseconds below one second', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 4e12, noNaN: true }), (ms) => {
+        const [seconds, nanoseconds] = toHrTime(ms);
+        assert.ok(Number.isInteger(seconds) && Number.isInteger(nanoseconds));
+        assert.ok(nanoseconds >= 0 && nanoseconds < 1e9);
+        assert.ok(Math.abs(seconds * 1e3 + nanoseconds / 1e6 - ms) < 1e-2);
+      }),
+    );
+  });
+});
