@@ -64,7 +64,7 @@ export class DockerApi {
       try {
         return await this.#docker.getContainer(containerId).inspect({ abortSignal });
       } catch (error) {
-        if ((error as { statusCode?: number }).statusCode === 404) return undefined;
+        if (isNoSuchContainer(error)) return undefined;
         throw error;
       }
     });
@@ -138,6 +138,12 @@ function daemonOf(answer: unknown): Daemon {
   const components: { Name?: unknown }[] = Array.isArray(Components) ? Components : [];
   const isPodman = components.some((component) => String(component?.Name).startsWith('Podman'));
   return { runtime: isPodman ? 'podman' : 'docker', version: printable(Version) };
+}
+
+/** Podman (4.3) answers 500 about a container that is removed at that moment: `{"cause":"no such container",…}`. */
+function isNoSuchContainer(error: unknown): boolean {
+  const { statusCode, json } = error as { statusCode?: number; json?: { cause?: unknown } | null };
+  return statusCode === 404 || (statusCode === 500 && json?.cause === 'no such container');
 }
 
 /** dockerode puts the whole body of an answer that is no success into the message of its error. */

@@ -11,6 +11,8 @@ const mostContainers = 20_000;
 export interface RememberedContainer extends LabelClash {
   /** Something of it was emitted; else it is being looked at, to decide whether it concerns us. */
   told: boolean;
+  /** When the last `start` that we were told of happened. */
+  startedAtMs?: number;
   /** When its present life ended; absent while it runs. */
   endedAtMs?: number;
 }
@@ -26,6 +28,11 @@ export class DockerMemory {
 
   constructor(onBadInput: OnBadInput) {
     this.#onBadInput = onBadInput;
+  }
+
+  /** Whether events were asked for before, so that some may come again, and some that were missed. */
+  get resumes(): boolean {
+    return this.#firstSubscribedAtMs !== undefined;
   }
 
   /** From when on events are asked for: those of the first subscription, later also those that were missed. */

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../pipelines/errors.ts';
 import type { ContainerSeen, Emit, RuntimeName } from '../observation.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
@@ -32,6 +33,14 @@ interface SubscriptionSettings {
 const longestEventBytes = 2 ** 20;
 const mostInspectionsWaiting = 1000;
 
+/** A replay of events is over when so long none has come, */
+const endOfReplayMs = 50;
+/** and is not waited for any longer than this. */
+const longestReplayMs = 1000;
+
+/** Times that went through different number formats may differ by so much. */
+const clockGrainMs = 1;
+
 /** States in which a container does not run, and about which nothing can have changed unseen but their age. */
 const endedStates = new Set(['exited', 'stopped', 'dead']);
 /** States of a container that has never run. */
@@ -42,6 +51,7 @@ export class DockerSubscription {
   readonly #settings: SubscriptionSettings;
   readonly #lines: LineSplitter;
   readonly #started: Inspections;
+  #linesTaken = 0;
 
   constructor(settings: SubscriptionSettings) {
     const { onBadInput } = settings;
@@ -50,7 +60,7 @@ export class DockerSubscription {
       onBadInput(`event is longer than ${longestEventBytes} bytes`, printable(start)),
     );
     this.#started = new Inspections(
-      (id) => this.#tellChanged(id),
+      (id) => this.#tellStarted(id),
       mostInspectionsWaiting,
       (id) => onBadInput(`more than ${mostInspectionsWaiting} containers wait for their inspection`, id),
     );
@@ -59,6 +69,7 @@ export class DockerSubscription {
   /** Subscribes, lists, calls `up`, and goes on until it is broken: always rejects in the end. */
   async run(up: () => void): Promise<never> {
     const { api, runtime, memory, clock, signal } = this.#settings;
+    const { resumes } = memory;
     // Podman (4.3) gives no sign of a subscription before there is an event. It writes its events down, so that those
     // between our asking and its subscribing come as well.
     const silent = runtime === 'podman';
@@ -67,9 +78,23 @@ export class DockerSubscription {
     // Where something else fails first nobody awaits this any more.
     broken.catch(() => {});
     if (!silent) await subscribed;
+    // What was missed is better told by its events than by what came of it.
+    if (resumes) await Promise.race([broken, this.#untilReplayed(subscribed)]);
     await Promise.race([broken, this.#list()]);
     up();
     return broken;
+  }
+
+  /** The daemon does not say where the replay of old events ends and the present begins, but it replays in one go. */
+  async #untilReplayed(subscribed: Promise<unknown>): Promise<void> {
+    const { signal } = this.#settings;
+    const pause = (ms: number) => sleep(ms, undefined, { signal });
+    await Promise.race([subscribed, pause(longestReplayMs)]);
+    let before = -1;
+    for (let waitedMs = 0; before !== this.#linesTaken && waitedMs < longestReplayMs; waitedMs += endOfReplayMs) {
+      before = this.#linesTaken;
+      await pause(endOfReplayMs);
+    }
   }
 
   /** Takes in what the stream brings. Always rejects in the end, and leaves the stream closed. */
@@ -77,7 +102,10 @@ export class DockerSubscription {
     const { api, signal } = this.#settings;
     const { promise: broken, reject } = Promise.withResolvers<never>();
     const stop = (): void => void stream.destroy();
-    const take = (line: string): void => this.#take(line);
+    const take = (line: string): void => {
+      this.#linesTaken++;
+      this.#take(line);
+    };
     signal.addEventListener('abort', stop, { once: true });
     if (signal.aborted) stop();
     stream.on('error', reject);
@@ -122,6 +150,7 @@ export class DockerSubscription {
     if (turns) {
       container.told = true;
       container.endedAtMs = action === 'die' ? atMs : undefined;
+      if (action === 'start') container.startedAtMs = atMs;
     }
     if (runtime === 'docker' && showsDeception(event)) container.deceptive = true;
     return container;
@@ -147,6 +176,18 @@ export class DockerSubscription {
   #mayConcernUs(container: ListedContainer): boolean {
     if (unbornStates.has(container.state)) return false;
     return !endedStates.has(container.state) || (endedAgoMs(container) ?? 0) < this.#settings.graceMs;
+  }
+
+  /**
+   * Of a container of which an event came. Where it has begun another life since (Podman's events come up to 250 ms
+   * late), the events between come first, and with the last of them another inspection.
+   */
+  async #tellStarted(containerId: string): Promise<void> {
+    const inspection = await this.#inspect(containerId);
+    if (inspection === undefined) return;
+    const { startedAtMs = Infinity } = this.#settings.memory.get(containerId) ?? {};
+    const isAnother = (inspection.seen.startedAtMs ?? 0) > startedAtMs + clockGrainMs;
+    if (!isAnother) this.#settings.emit(inspection.seen);
   }
 
   /** Of a container that was told already. */
@@ -184,10 +225,18 @@ export class DockerSubscription {
       Object.assign(container, inspection.clash, { endedAtMs: endOf(inspection.seen, container) });
       return inspection;
     } catch (error) {
-      if (!signal.aborted) onBadInput('container cannot be inspected', printable(describeError(error)));
+      // Where the connection broke the stream of events does so, too, and that is told.
+      if (!signal.aborted && !isConnectionError(error)) {
+        onBadInput('container cannot be inspected', printable(describeError(error)));
+      }
       return undefined;
     }
   }
+}
+
+function isConnectionError(error: unknown): boolean {
+  const { code } = ((error as Error).cause ?? {}) as NodeJS.ErrnoException;
+  return code !== undefined;
 }
 
 /** When the present life ended. An answer that it runs may be older than the event of its end. */

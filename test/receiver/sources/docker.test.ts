@@ -24,7 +24,7 @@ interface Watching {
 
 const nowMs = Date.UTC(2026, 10, 21, 7, 2);
 
-describe('the docker source', () => {
+describe('the docker source', { timeout: 30_000 }, () => {
   let daemon: DockerDaemon;
   let bad: string[];
   const watchings: Watching[] = [];
@@ -83,11 +83,14 @@ describe('the docker source', () => {
   }
 
   /** A container in the given state, as Docker would answer about it. */
-  function container(id: string, state: object, rest: object = {}): typeof inspections.docker28Running {
+  function container(id: string, state: object, rest: object = {}) {
     const base = structuredClone(inspections.docker28Running);
-    return { ...base, Id: id, ...rest, State: { ...base.State, ...state } };
+    const Config = { Image: 'busybox', Labels: {} };
+    return { ...base, Id: id, Config, ...rest, State: { ...base.State, ...state } };
   }
 
+  /** Just before the event docker20.start. */
+  const startedByEvent = { StartedAt: '2026-11-21T06:58:02.058Z' };
   const ended = (finishedAt: string) => ({ Status: 'exited', Running: false, Pid: 0, FinishedAt: finishedAt });
 
   it('subscribes before it lists, with a filter, and says that it works when it has told what there is', async () => {
@@ -125,7 +128,7 @@ describe('the docker source', () => {
   it('emits an event in the tick in which its line arrives, and inspects what was started', async () => {
     const watching = watch(makeSource());
     await watching.up;
-    daemon.containers.set(docker20.containerId, container(docker20.containerId, {}));
+    daemon.containers.set(docker20.containerId, container(docker20.containerId, startedByEvent));
     daemon.send(docker20.start);
     await watching.until(2);
     assert.deepEqual(watching.kinds(), ['container_started', 'container_seen']);
@@ -146,6 +149,46 @@ describe('the docker source', () => {
     assert.deepEqual(bad, []);
   });
 
+  it('takes Podman’s answer about a container that is just being removed for the same', async () => {
+    daemon.misbehaviours.push([
+      /containers\/[0-9a-f]{64}/,
+      answerWith(
+        500,
+        '{"cause":"no such container","message":"container ID does not exist in database: no such container","response":500}',
+      ),
+    ]);
+    const watching = watch(makeSource());
+    await watching.up;
+    const inspected = daemon.called(/containers\/[0-9a-f]{64}/);
+    daemon.send(docker20.start);
+    await inspected;
+    daemon.send(docker20.destroy);
+    await watching.until(2);
+    assert.deepEqual(watching.kinds(), ['container_started', 'container_removed']);
+    assert.deepEqual(bad, []);
+  });
+
+  it('leaves a life of which no event has come yet to its events', async () => {
+    const watching = watch(makeSource());
+    await watching.up;
+    const id = docker20.containerId;
+    const firstStart = docker20.start;
+    const secondStart = docker20.start.replace('1795244282059770519', '1795244283000000000');
+    // Its second life, while the event of its first is still on the way.
+    daemon.containers.set(id, container(id, { StartedAt: '2026-11-21T06:58:02.999Z' }));
+    const inspected = daemon.called(new RegExp(id));
+    daemon.send(firstStart);
+    await inspected;
+    daemon.send(docker20.die, secondStart);
+    await watching.until(4);
+    assert.deepEqual(watching.kinds(), [
+      'container_started',
+      'container_exited',
+      'container_started',
+      'container_seen',
+    ]);
+  });
+
   it('does not tell of a container as it was before it was removed', async () => {
     const watching = watch(makeSource());
     await watching.up;
@@ -153,7 +196,7 @@ describe('the docker source', () => {
     daemon.misbehaviours.push([
       /GET \/containers\/[0-9a-f]{64}/,
       (response) => {
-        answer = () => answerWith(200, JSON.stringify(container(docker20.containerId, {})))(response);
+        answer = () => answerWith(200, JSON.stringify(container(docker20.containerId, startedByEvent)))(response);
       },
     ]);
     const inspected = daemon.called(/GET \/containers\/[0-9a-f]{64}/);
@@ -301,6 +344,21 @@ describe('the docker source', () => {
       const second = watch(source);
       await second.up;
       assert.deepEqual(second.kinds(), ['container_exited', 'container_removed'], 'and it is not listed any more');
+    });
+
+    it('tells what it missed by the events, where the daemon remembers them, before it lists', async () => {
+      const id = docker20.containerId;
+      daemon.containers.set(id, container(id, startedByEvent));
+      const source = makeSource();
+      const first = watch(source);
+      await first.up;
+      daemon.endStreams();
+      await first.ended;
+      daemon.containers.set(id, container(id, { ...ended('2026-11-21T06:58:02.13Z'), ExitCode: 137 }));
+      daemon.replay = [docker20.oom, docker20.die];
+      const second = watch(source);
+      await second.up;
+      assert.deepEqual(second.kinds(), ['oom_hinted', 'container_exited', 'container_seen']);
     });
 
     it('does not ask for what was before its first subscription', async () => {
