@@ -4,8 +4,8 @@ import { printable, type OnBadInput } from './bad-input.ts';
 import { boundFacts, isContainerId } from './container-facts.ts';
 
 /**
- * The actions that we follow, for the filter on the daemon's side. Podman (4.3) filters by names of its own, `died` and
- * `remove`, and then reports the first as `die`. Left out are those that tell nothing new: `create` (nothing runs
+ * The actions that we follow, for the filter on the daemon's side. Podman filters by names of its own, `remove` and, in
+ * 4.3, `died`, which it then reports as `die`. Left out are those that tell nothing new: `create` (nothing runs
  * yet) and `restart` (Docker sends it after the `start`, Podman before, and both send kill or stop, die and start).
  */
 export const followedActions = [
@@ -120,8 +120,8 @@ export function observationOf(
 }
 
 /**
- * Labels that bear the name of a fact in the attributes of events. Docker (20.10, 26.1, 28.5) lets the container's name
- * and image win over such a label, and lets the label win over all other facts.
+ * Labels that bear the name of a fact in the attributes of events. The fact wins, but for Docker (20.10, 26.1, 28.5),
+ * where only the container's name and image win, and the label wins over all other facts.
  */
 export interface LabelClash {
   /** Exit code and signal of its events are what a label says, and not to be believed. */
@@ -137,22 +137,23 @@ const ownAttributes: Readonly<Record<string, readonly string[]>> = {
   rename: ['oldName'],
 };
 
-/** What Podman (4.3) adds to the attributes of every event. */
+/** What Podman adds to the attributes: 4.3 both to every event, 5.4 the first where there is one. */
 const podmanAttributes = ['containerExitCode', 'podId'];
 
 const allAttributes = ['name', 'image', ...podmanAttributes, ...Object.values(ownAttributes).flat()];
 const believed = ['exitCode', 'signal'];
 
 /** Which of a container's labels clash with the facts of its events. */
-export function clashOf(labels: Readonly<Record<string, unknown>>): LabelClash {
+export function clashOf(labels: Readonly<Record<string, unknown>>, runtime: RuntimeName): LabelClash {
   return {
-    deceptive: believed.some((name) => Object.hasOwn(labels, name)),
+    deceptive: runtime === 'docker' && believed.some((name) => Object.hasOwn(labels, name)),
     incomplete: allAttributes.some((name) => Object.hasOwn(labels, name)),
   };
 }
 
-/** Whether an event shows that a label clashes with an exit code or a signal: it has one where there is none to tell. */
-export function showsDeception({ action, attributes }: DockerEvent): boolean {
+/** Whether an event of Docker shows a deceptive label: it has an exit code or a signal where there is none to tell. */
+export function showsDeception({ action, attributes }: DockerEvent, runtime: RuntimeName): boolean {
+  if (runtime !== 'docker') return false;
   return believed.some((name) => attributes[name] !== undefined && !ownAttributes[action]?.includes(name));
 }
 
@@ -177,7 +178,7 @@ function exitCodeOf(text: string | undefined, onBadInput: OnBadInput): number | 
   return undefined;
 }
 
-/** Docker sends the number; names are what the API takes. Podman 4.3 sends neither. */
+/** Docker sends the number; names are what the API takes. Podman (4.3, 5.4) sends neither. */
 function signalOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d{1,3}$/.test(text)) return Number(text);

@@ -102,7 +102,7 @@ export function decodeInspection(
     exitCode: running || finishedAtMs === undefined ? undefined : wholeNumber(state['ExitCode']),
     restartCount: wholeNumber(RestartCount),
   };
-  return { seen, clash: clashOf(labels) };
+  return { seen, clash: clashOf(labels, runtime) };
 }
 
 /**

@@ -39,7 +39,7 @@ export class DockerSubscription {
   async run(up: () => void): Promise<never> {
     const { api, runtime, memory, clock, signal } = this.#settings;
     const { resumes } = memory;
-    // Podman (4.3) gives no sign of a subscription before there is an event. It writes its events down, so that those
+    // Podman (4.3, 5.4) gives no sign of a subscription before there is an event. It writes its events down, so that those
     // between our asking and its subscribing come as well.
     const silent = runtime === 'podman';
     const subscribed = api.events(memory.resumeAtMs(clock()), silent, signal);
@@ -115,13 +115,13 @@ export class DockerSubscription {
     const turns = action === 'start' || action === 'die';
     const container = turns ? memory.add(containerId) : memory.get(containerId);
     if (action === 'destroy') memory.delete(containerId);
-    if (container === undefined) return clashOf({});
+    if (container === undefined) return clashOf({}, runtime);
     if (turns) {
       container.told = true;
       container.endedAtMs = action === 'die' ? atMs : undefined;
       if (action === 'start') container.startedAtMs = atMs;
     }
-    if (runtime === 'docker' && showsDeception(event)) container.deceptive = true;
+    if (showsDeception(event, runtime)) container.deceptive = true;
     return container;
   }
 }

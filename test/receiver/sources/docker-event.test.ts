@@ -19,7 +19,7 @@ function decode(line: string, runtime: RuntimeName = 'docker', labels: Record<st
   const bad: string[] = [];
   const onBadInput = (what: string, value: string) => bad.push(`${what}: ${value}`);
   const decoded = decodeEvent(line, nowMs, onBadInput);
-  const observation = decoded && observationOf(decoded, runtime, clashOf(labels), onBadInput);
+  const observation = decoded && observationOf(decoded, runtime, clashOf(labels, runtime), onBadInput);
   return { observation, key: decoded?.key, bad };
 }
 
@@ -199,8 +199,24 @@ describe('labels in the attributes of events', () => {
     assert.equal(decode(docker28.kill, 'docker', { signal: '15' }).observation, undefined);
   });
 
+  it('do so only with Docker', () => {
+    const { observation } = decode(podman4.die.replace('"foo":"bar"', '"signal":"9"'), 'podman', { signal: '9' });
+    assert.equal((observation as { exitCode?: number }).exitCode, 0);
+    assert.equal(
+      showsDeception(
+        decodeEvent(docker28.start, nowMs, () => {})!,
+        'podman',
+      ),
+      false,
+    );
+  });
+
   it('give themselves away in events that have no such fact', () => {
-    const shows = (line: string) => showsDeception(decodeEvent(line, nowMs, () => {})!);
+    const shows = (line: string) =>
+      showsDeception(
+        decodeEvent(line, nowMs, () => {})!,
+        'docker',
+      );
     assert.deepEqual([docker28.start, docker28.rename, docker28.kill].map(shows), [true, true, true]);
     assert.deepEqual([docker28.die, docker20.start, docker20.die, podman4.start].map(shows), [
       false,
