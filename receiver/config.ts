@@ -49,6 +49,7 @@ export const configSchema = z.strictObject({
       docker: dockerConfig.prefault({}),
       memcg: memcgConfig.prefault({}),
     })
+    .refine(({ docker, memcg }) => docker.enabled || memcg.enabled, 'at least one source must be enabled')
     .prefault({}),
   metrics: metricSwitches.prefault({}),
   resource_attributes: resourceAttributeSwitches.prefault({}),

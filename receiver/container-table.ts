@@ -1,24 +1,6 @@
-import type { MemoryReading } from './cgroup/memory-reading.ts';
 import { begin, end, reconcile, type Life, type Transition } from './life.ts';
 import type { ContainerFacts, Observation, RuntimeName } from './observation.ts';
-
-/** Why a main process ended, as counted by `container.exits`. */
-export type ExitReason = 'completed' | 'error' | 'oom_killed' | 'killed';
-
-/**
- * What is counted of a workload container, an identity that outlives container ids where an orchestrator gives one.
- * On a plain Docker host it is the container itself.
- */
-export interface Workload {
-  /** Begin of the counters: when we first saw it. */
-  firstSeenAtMs: number;
-  oomKills: number;
-  oomIncidents: number;
-  exits: Record<ExitReason, number>;
-  restarts: number;
-  /** Exit code of the last life that ended, if one did and the runtime told it. */
-  lastExitCode?: number;
-}
+import { makeWorkload, type Workload } from './workload.ts';
 
 /** What is known of one container of this node. */
 export interface Container {
@@ -37,8 +19,8 @@ export interface Container {
   /** When its present memory cgroup was made, where we saw that: begin of the kernel's own counters. */
   memcgSinceMs?: number;
   workload: Workload;
-  /** The last reading of its memory. */
-  memory?: MemoryReading;
+  /** Its own memory limit when it was last read; absent where there is none. */
+  limitBytes?: number;
   /** Since when it neither runs nor has a memory cgroup. */
   goneAtMs?: number;
   /** Counts up when a fact that telemetry bears has changed: whoever caches what it made of them compares this. */
@@ -111,13 +93,7 @@ export class ContainerTable {
       id: containerId,
       paused: false,
       factsVersion: 0,
-      workload: {
-        firstSeenAtMs: atMs,
-        oomKills: 0,
-        oomIncidents: 0,
-        exits: { completed: 0, error: 0, oom_killed: 0, killed: 0 },
-        restarts: 0,
-      },
+      workload: makeWorkload(atMs),
     };
     this.#containers.set(containerId, container);
     return container;

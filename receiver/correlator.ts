@@ -1,10 +1,11 @@
 import { constants } from 'node:os';
-import { isRunning, type Container, type ExitReason } from './container-table.ts';
+import { isRunning, type Container } from './container-table.ts';
 import type { ContainerExit, Evidence, ExitCause, Incident, OomKill } from './incident.ts';
 import type { Instant } from './instant.ts';
 import type { Ledger } from './ledger.ts';
 import type { Life, Transition } from './life.ts';
 import type { Observation, OomKillsCounted } from './observation.ts';
+import type { ExitReason } from './workload.ts';
 
 const { SIGINT, SIGQUIT, SIGTERM, SIGKILL } = constants.signals;
 
@@ -290,7 +291,7 @@ function tellRise(open: Case, rise: OomKillsCounted, now: Instant, evidence: Evi
     scope: rise.ooms !== undefined && rise.ooms > 0 ? 'container' : 'unknown',
     group,
     evidence,
-    limitBytes: rise.limitBytes ?? container.memory?.limitBytes,
+    limitBytes: rise.limitBytes ?? container.limitBytes,
   }));
 }
 
@@ -306,7 +307,7 @@ function tellInferred(open: Case, now: Instant, evidence: Evidence[]): Incident[
     victim: 'init',
     scope: 'unknown',
     evidence,
-    limitBytes: container.memory?.limitBytes,
+    limitBytes: container.limitBytes,
   };
   return [kill, tellEnd(open, 'oom_killed', 'oom_container', evidence)];
 }

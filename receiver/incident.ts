@@ -1,5 +1,6 @@
-import type { Container, ExitReason } from './container-table.ts';
+import type { Container } from './container-table.ts';
 import type { Life } from './life.ts';
+import type { ExitReason } from './workload.ts';
 
 /** What became of the witnesses' reports: what telemetry tells the world, one record each. */
 export type Incident = OomKill | ContainerExit | ContainerRestart;

@@ -5,6 +5,45 @@ import { join } from 'node:path';
 const sigkillBit = 1n << 8n;
 
 /**
+ * When a main process is looked at after a counted kill. The kernel counts a kill and then sends the SIGKILL, a few
+ * microseconds apart; a main process that shows no sign of it on the last look was not the victim.
+ */
+const looksAfterMs = [2, 10];
+
+/** Finds out whether the main process of a container is the victim of a kill that was just counted. */
+export class MainProcessWatch {
+  readonly #rootPath: string;
+  readonly #told: (containerId: string, alive: boolean) => void;
+  readonly #timers = new Map<string, NodeJS.Timeout>();
+
+  /** `told` is called once for each call of `look`, unless /proc cannot tell. */
+  constructor(rootPath: string, told: (containerId: string, alive: boolean) => void) {
+    this.#rootPath = rootPath;
+    this.#told = told;
+  }
+
+  /** Looks a few milliseconds from now; a container that is being looked at is not looked at twice. */
+  look(containerId: string, pid: number): void {
+    if (!this.#timers.has(containerId)) this.#lookAfter(0, containerId, pid);
+  }
+
+  close(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
+  #lookAfter(look: number, containerId: string, pid: number): void {
+    const timer = setTimeout(() => {
+      const alive = isProcessAlive(this.#rootPath, pid);
+      if (alive === true && look + 1 < looksAfterMs.length) return this.#lookAfter(look + 1, containerId, pid);
+      this.#timers.delete(containerId);
+      if (alive !== undefined) this.#told(containerId, alive);
+    }, looksAfterMs[look]);
+    this.#timers.set(containerId, timer);
+  }
+}
+
+/**
  * Whether a process lives and is not about to die: false when it is gone, a zombie, or has a SIGKILL pending, as the
  * OOM killer's victim has from the moment it was chosen until it is torn down. Undefined where /proc cannot be read.
  *

@@ -1,13 +1,15 @@
 import { uptime } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import type { Component, ComponentSettings, Consumers, ReceiverFactory } from '../pipelines/component.ts';
 import { describeError } from '../pipelines/errors.ts';
 import { configSchema, type Config } from './config.ts';
 import { ContainerTable, isRunning, type Container } from './container-table.ts';
 import { Correlator } from './correlator.ts';
 import type { Incident } from './incident.ts';
-import { readClock } from './instant.ts';
+import { readClock, type Instant } from './instant.ts';
 import { Ledger } from './ledger.ts';
-import { isProcessAlive } from './main-process.ts';
+import { MainProcessWatch } from './main-process.ts';
 import type { Observation } from './observation.ts';
 import { readHost, Resources } from './resources.ts';
 import { keepObserving, type Source } from './source.ts';
@@ -16,6 +18,7 @@ import { MemcgSource } from './sources/memcg.ts';
 import { Telemetry } from './telemetry.ts';
 import { LogsBuilder } from './to-logs.ts';
 import { MetricsBuilder } from './to-metrics.ts';
+import { countIncidents } from './workload.ts';
 
 /** `container_lifecycle`: deaths, restarts and memory of the containers of this node. */
 export const containerLifecycle: ReceiverFactory<Config> = {
@@ -23,12 +26,6 @@ export const containerLifecycle: ReceiverFactory<Config> = {
   configSchema,
   create: (config, settings, next) => new ContainerLifecycle(config, settings, next),
 };
-
-/**
- * How long after a counted kill the main process is looked at. The kernel counts a kill and then sends the SIGKILL, a
- * few microseconds apart; a main process that shows no sign of it on the second look was not the victim.
- */
-const looksAtMainProcessAfterMs = [2, 10];
 
 /** The first metrics are sent when every source works or has failed once, but no later than this after the start. */
 const firstCollectionWithinMs = 500;
@@ -51,10 +48,10 @@ class ContainerLifecycle implements Component {
   readonly #stopping = new AbortController();
   readonly #startedAtMs = Date.now();
   readonly #bootedAtMs = Date.now() - uptime() * 1000;
-  readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #lookedAt = new Set<string>();
+  readonly #mainProcesses: MainProcessWatch;
+  #collectTimer: NodeJS.Timeout | undefined;
   #settleTimer: NodeJS.Timeout | undefined;
-  #observing: Promise<unknown> = Promise.resolve();
+  readonly #observing: Promise<void>[] = [];
   /** What was handed on and is not yet taken. */
   readonly #handingOn = new Set<Promise<void>>();
 
@@ -64,6 +61,9 @@ class ContainerLifecycle implements Component {
     this.#table = new ContainerTable(config.max_containers);
     this.#correlator = new Correlator(config.settle_time, this.#ledger);
     this.#telemetry = new Telemetry(settings, this.#table);
+    this.#mainProcesses = new MainProcessWatch(config.root_path, (containerId, alive) =>
+      this.#take('proc', { kind: 'main_process_seen', containerId, atMs: Date.now(), alive }),
+    );
     const resources = new Resources(config, readHost(config.root_path));
     this.#toLogs = new LogsBuilder(resources, settings.version);
     this.#toMetrics = new MetricsBuilder(config, resources, settings.version);
@@ -74,61 +74,59 @@ class ContainerLifecycle implements Component {
   }
 
   async start(): Promise<void> {
-    const { signal } = this.#stopping;
-    const decided = this.#sources.map((source) => {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const watcher = this.#telemetry.watch(source.name, resolve);
-      return {
-        decided: promise,
-        observing: keepObserving(source, (seen) => this.#take(source.name, seen), watcher, signal),
-      };
-    });
-    this.#observing = Promise.all(decided.map(({ observing }) => observing));
-    const allDecided = Promise.all(decided.map((source) => source.decided));
-    let begun = false;
-    const beginCollecting = (): void => {
-      if (begun || signal.aborted) return;
-      begun = true;
-      this.#collect();
-      this.#timers.add(setInterval(() => this.#collect(), this.#config.collection_interval));
-    };
-    void allDecided.then(beginCollecting);
-    this.#timers.add(setTimeout(beginCollecting, firstCollectionWithinMs));
+    const decided = Promise.all(this.#sources.map((source) => this.#observe(source)));
+    const waited = sleep(firstCollectionWithinMs, undefined, { ref: false });
+    void Promise.race([decided, waited]).then(() => this.#beginCollecting());
   }
 
   async shutdown(deadline: AbortSignal): Promise<void> {
     if (this.#stopping.signal.aborted) return;
     this.#stopping.abort();
-    for (const timer of this.#timers) clearTimeout(timer);
+    clearInterval(this.#collectTimer);
     clearTimeout(this.#settleTimer);
-    await this.#observing;
+    this.#mainProcesses.close();
+    await Promise.all(this.#observing);
     // Nothing more will come: what waits for evidence is judged on what there is, and the counters are sent once more.
     this.#tell(this.#correlator.settle({ ...readClock(), monotonicMs: Infinity }));
     this.#collect();
     await Promise.race([Promise.all(this.#handingOn), aborted(deadline)]);
   }
 
-  /** One observation: first the table learns of it, then the correlator judges. */
+  /** Resolves once the source works or has failed for the first time. */
+  #observe(source: Source): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const watcher = this.#telemetry.watch(source.name, resolve);
+    const emit = (observation: Observation): void => this.#take(source.name, observation);
+    this.#observing.push(keepObserving(source, emit, watcher, this.#stopping.signal));
+    return promise;
+  }
+
+  #beginCollecting(): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#collect();
+    this.#collectTimer = setInterval(() => this.#collect(), this.#config.collection_interval);
+  }
+
+  /** One observation. Whatever is wrong with it must not reach the source, which has others to tell. */
   #take(source: string, observation: Observation): void {
-    const now = readClock();
-    this.#telemetry.countObservation(source);
-    if (observation.kind === 'node_oom_kills_counted') {
-      this.#ledger.count(observation.total, now);
+    try {
+      this.#telemetry.countObservation(source);
+      this.#judge(observation, readClock());
       this.#scheduleSettling();
-      return;
+    } catch (error) {
+      this.#telemetry.countFailure(source, observation, error);
     }
+  }
+
+  /** First the table learns of it, then the correlator judges. */
+  #judge(observation: Observation, now: Instant): void {
+    if (observation.kind === 'node_oom_kills_counted') return this.#ledger.count(observation.total, now);
     const transitions = this.#table.apply(observation);
     const container = this.#table.get(observation.containerId);
-    if (container === undefined) {
-      this.#telemetry.countUnknown(observation);
-      return;
-    }
-    // A kill is told with the limit, even before the first collection.
-    if (observation.kind === 'oom_kills_counted') container.memory ??= this.#memcg?.readMemory(container.id);
+    if (container === undefined) return this.#telemetry.countUnknown(observation);
     const turned = transitions.flatMap((transition) => this.#correlator.turn(transition, now));
     this.#tell([...turned, ...this.#correlator.observe(observation, container, now)]);
     this.#followUp(observation, container);
-    this.#scheduleSettling();
   }
 
   /** What one witness saw can be a sign for another to look now. */
@@ -137,29 +135,8 @@ class ContainerLifecycle implements Component {
       observation.kind === 'oom_hinted' ||
       (observation.kind === 'container_exited' && observation.exitCode === exitCodeOfSigkill);
     if (mayBeKill) for (const source of this.#sources) source.lookAt?.(container.id);
-    if (observation.kind === 'oom_kills_counted') this.#lookAtMainProcess(container);
-  }
-
-  /** Whether the main process is the victim of a counted kill shows in /proc within milliseconds. */
-  #lookAtMainProcess(container: Container, look = 0): void {
-    const delayMs = looksAtMainProcessAfterMs[look];
-    if (delayMs === undefined || (look === 0 && this.#lookedAt.has(container.id))) return;
-    this.#lookedAt.add(container.id);
-    this.#after(delayMs, () => {
-      const alive = this.#isMainProcessAlive(container);
-      if (alive === true && look + 1 < looksAtMainProcessAfterMs.length) {
-        this.#lookAtMainProcess(container, look + 1);
-        return;
-      }
-      this.#lookedAt.delete(container.id);
-      if (alive === undefined) return;
-      this.#take('proc', { kind: 'main_process_seen', containerId: container.id, atMs: Date.now(), alive });
-    });
-  }
-
-  #isMainProcessAlive(container: Container): boolean | undefined {
     const pid = isRunning(container) ? container.life?.pid : undefined;
-    return pid === undefined ? undefined : isProcessAlive(this.#config.root_path, pid);
+    if (observation.kind === 'oom_kills_counted' && pid !== undefined) this.#mainProcesses.look(container.id, pid);
   }
 
   /** Counts the incidents, and hands on one log record for each. */
@@ -179,18 +156,13 @@ class ContainerLifecycle implements Component {
     if (metrics === undefined) return;
     const ofContainers = Array.from(this.#table.all(), (container) => {
       const memory = this.#memcg?.readMemory(container.id);
-      container.memory = memory ?? container.memory;
+      container.limitBytes = memory?.limitBytes ?? container.limitBytes;
       return this.#toMetrics.ofContainer(container, memory, nowMs);
     });
     const ofNode = this.#toMetrics.ofNode(this.#ledger, this.#bootedAtMs, this.#startedAtMs, nowMs);
     const all = ofNode === undefined ? ofContainers : [ofNode, ...ofContainers];
     if (all.length === 0) return;
-    const points = all.flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((scope) => scope.metrics));
-    this.#handOn(
-      metrics.consumeMetrics(all),
-      'metric_points',
-      points.reduce((sum, { dataPoints }) => sum + dataPoints.length, 0),
-    );
+    this.#handOn(metrics.consumeMetrics(all), 'metric_points', countPoints(all));
   }
 
   #handOn(taken: Promise<void>, items: 'log_records' | 'metric_points', count: number): void {
@@ -215,35 +187,14 @@ class ContainerLifecycle implements Component {
       this.#scheduleSettling();
     }, delayMs);
   }
-
-  #after(delayMs: number, act: () => void): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      act();
-    }, delayMs);
-    this.#timers.add(timer);
-  }
 }
 
-/** The counters of deaths follow the records: what is told is counted, once. */
-function countIncidents(incidents: readonly Incident[]): void {
-  const told = new Set<string>();
-  for (const incident of incidents) {
-    const { workload } = incident.container;
-    switch (incident.kind) {
-      case 'oom_kill':
-        workload.oomKills++;
-        if (!told.has(incident.incidentId)) workload.oomIncidents++;
-        told.add(incident.incidentId);
-        break;
-      case 'exit':
-        workload.exits[incident.reason]++;
-        break;
-      case 'restart':
-        workload.restarts++;
-        break;
-    }
+function countPoints(all: readonly ResourceMetrics[]): number {
+  let points = 0;
+  for (const { scopeMetrics } of all) {
+    for (const { metrics } of scopeMetrics) for (const { dataPoints } of metrics) points += dataPoints.length;
   }
+  return points;
 }
 
 function makeMemcgSource(config: Config, telemetry: Telemetry): MemcgSource {

@@ -35,7 +35,7 @@ export class Telemetry {
     });
     this.#unknown = meter.createCounter('exit137_observations_dropped', {
       unit: '{event}',
-      description: 'Observations that belong to no known container, by kind.',
+      description: 'Observations that belong to no known container or could not be judged, by kind.',
     });
     this.#accepted = countersOf((items) => meter.createCounter(`otelcol_receiver_accepted_${items}`));
     this.#refused = countersOf((items) => meter.createCounter(`otelcol_receiver_refused_${items}`));
@@ -78,6 +78,12 @@ export class Telemetry {
 
   countObservation(source: string): void {
     this.#events.add(1, { ...this.#receiver, source });
+  }
+
+  /** A bug of ours: the observation is lost, the service goes on. */
+  countFailure(source: string, { kind }: Observation, error: unknown): void {
+    this.#unknown.add(1, { ...this.#receiver, kind });
+    this.#logger.error('an observation could not be judged', { source, kind, error: (error as Error).stack });
   }
 
   /** A container that nobody has listed, or one that found no room. */

@@ -8,11 +8,12 @@ import {
   type ResourceMetrics,
 } from '@opentelemetry/sdk-metrics';
 import type { Config } from './config.ts';
-import type { Container, Workload } from './container-table.ts';
+import type { Container } from './container-table.ts';
 import type { MemoryEvents, MemoryReading } from './cgroup/memory-reading.ts';
 import type { Ledger } from './ledger.ts';
 import { memoryStatMetrics, metrics, scopeName, type MetricDefinition, type MetricName } from './metadata.ts';
 import type { Resources } from './resources.ts';
+import type { Workload } from './workload.ts';
 
 /** Milliseconds since the epoch as the SDK's pair of seconds and nanoseconds. */
 export function toHrTime(ms: number): HrTime {
