@@ -51,7 +51,7 @@ export class MemoryV1 {
     const { stat, statValues: values } = this.#parsers;
     stat.parse(content, values);
     const value = (index: number): number => values[index]!;
-    const limitBytes = amount(this.#limit);
+    const limitBytes = this.readLimit();
     const workingSetBytes = known(Math.max(0, usageBytes - value(at.inactiveFile)));
     const max = amount(this.#failcnt);
     this.#sampler.sample(usageBytes);
@@ -71,6 +71,16 @@ export class MemoryV1 {
       stat: values.subarray(0, STAT_KEYS.length),
       events: max === undefined ? undefined : { max },
     };
+  }
+
+  /** The group's own limit; undefined where there is none. */
+  readLimit(): number | undefined {
+    return amount(this.#limit);
+  }
+
+  /** memory.limit_in_bytes; undefined without a limit, or when the group is gone. */
+  readLimit(): number | undefined {
+    return amount(this.#limit);
   }
 
   close(): void {

@@ -65,7 +65,7 @@ export class MemoryV2 {
     const { stat, statValues: values } = this.#parsers;
     stat.parse(content, values);
     const value = (index: number): number => values[index]!;
-    const limitBytes = this.#amount(this.#max);
+    const limitBytes = this.readLimit();
     const workingSetBytes = known(Math.max(0, usageBytes - value(at.inactiveFile)));
     return {
       atMs,
@@ -83,6 +83,16 @@ export class MemoryV2 {
       stat: values,
       events: this.#readEvents(),
     };
+  }
+
+  /** The group's own limit; undefined where there is none. */
+  readLimit(): number | undefined {
+    return this.#amount(this.#max);
+  }
+
+  /** memory.max in bytes; undefined without a limit, or when the group is gone. */
+  readLimit(): number | undefined {
+    return this.#amount(this.#max);
   }
 
   close(): void {

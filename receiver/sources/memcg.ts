@@ -7,7 +7,7 @@ import { FileReader, KeptFile } from '../cgroup/kept-file.ts';
 import type { MemoryReading } from '../cgroup/memory-reading.ts';
 import { MemoryV1, MemoryV1Parsers } from '../cgroup/memory-v1.ts';
 import { MemoryV2, MemoryV2Parsers } from '../cgroup/memory-v2.ts';
-import { OomCounter, OomCounterParsers } from '../cgroup/oom-counter.ts';
+import { OomCounter, OomCounterParsers, type OomRise } from '../cgroup/oom-counter.ts';
 import { CgroupTree, type CgroupNode } from '../cgroup/tree.ts';
 import { VmstatOomKills } from '../cgroup/vmstat.ts';
 import type { Emit } from '../observation.ts';
@@ -51,7 +51,7 @@ export class MemcgSource implements Source {
   readonly #options: MemcgOptions;
   readonly #reader = new FileReader();
   readonly #watched = new Map<string, Watched>();
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #intervals: NodeJS.Timeout[] = [];
   readonly #oomParsers = new OomCounterParsers();
   readonly #v1Parsers = new MemoryV1Parsers();
   readonly #v2Parsers = new MemoryV2Parsers();
@@ -61,6 +61,9 @@ export class MemcgSource implements Source {
   #hierarchy: Hierarchy | undefined;
   #tree: CgroupTree | undefined;
   #emit: Emit = () => {};
+  /** Kills in the machine's count that no group's counter has shown yet; below 0 where groups were read later. */
+  #unexplained = 0;
+  #lookingAgain: NodeJS.Timeout | undefined;
 
   constructor(options: MemcgOptions) {
     this.#options = options;
@@ -80,8 +83,8 @@ export class MemcgSource implements Source {
     try {
       this.#readVmstat();
       this.#tree.open();
-      this.#timers.add(setInterval(() => this.#poll(), pollIntervalMs));
-      if (sampleIntervalMs > 0) this.#timers.add(setInterval(() => this.#sample(), sampleIntervalMs));
+      this.#intervals.push(setInterval(() => this.#poll(), pollIntervalMs));
+      if (sampleIntervalMs > 0) this.#intervals.push(setInterval(() => this.#sample(), sampleIntervalMs));
       up();
       await aborted(signal);
     } finally {
@@ -91,7 +94,10 @@ export class MemcgSource implements Source {
 
   /** Reads the container's counters and the machine's now, and again shortly after where nothing rose yet. */
   lookAt(containerId: string): void {
-    this.#lookAt(containerId, 0);
+    if (this.#tree === undefined) return;
+    this.#look();
+    const watched = this.#watched.get(containerId);
+    if (watched === undefined || this.#count(watched) === 0) this.#lookAgain(0, true);
   }
 
   /** The container's memory now; undefined when it has no group. The next reading overwrites its `stat`. */
@@ -166,51 +172,69 @@ export class MemcgSource implements Source {
     this.#emit({ kind: 'memcg_gone', containerId, atMs: Date.now(), memcg: node.path });
   }
 
-  /** The machine's count rose, or cannot be read: the counters of all groups are. */
   #poll(): void {
     this.#tree?.rescan();
+    if (this.#look() > 0) this.#lookAgain(0, false);
+  }
+
+  /**
+   * Reads the machine's count and, where it rose or cannot be read, the counters of all groups. In this order, because
+   * the kernel counts a kill first for the machine and then for the group. Returns how many kills no group shows yet.
+   */
+  #look(): number {
     const rise = this.#readVmstat();
-    if (rise === 0) return;
-    this.#sweep(rise, 0);
+    this.#unexplained += rise ?? 0;
+    if (rise === undefined || this.#unexplained > 0) for (const watched of this.#watched.values()) this.#count(watched);
+    return this.#unexplained;
   }
 
-  /** Reads all groups; the machine's count rises a moment before the group's, so looks again where they differ. */
-  #sweep(rise: number | undefined, look: number): void {
-    let counted = 0;
-    for (const watched of this.#watched.values()) counted += this.#count(watched);
+  /**
+   * A hint can come before the kill, and a kill be seen in the machine's count before the group's. Kills that no group
+   * shows on the last look happened outside of containers, or their group is gone.
+   */
+  #lookAgain(look: number, hinted: boolean): void {
+    clearTimeout(this.#lookingAgain);
     const delayMs = looksAgainAfterMs[look];
-    if (rise === undefined || counted >= rise || delayMs === undefined) return;
-    this.#after(delayMs, () => this.#sweep(rise - counted, look + 1));
-  }
-
-  #lookAt(containerId: string, look: number): void {
-    const watched = this.#watched.get(containerId);
-    const counted = watched === undefined ? 0 : this.#count(watched);
-    this.#readVmstat();
-    const delayMs = looksAgainAfterMs[look];
-    if (counted > 0 || delayMs === undefined) return;
-    this.#after(delayMs, () => this.#lookAt(containerId, look + 1));
+    if (delayMs === undefined) {
+      this.#unexplained = Math.min(0, this.#unexplained);
+      return;
+    }
+    this.#lookingAgain = setTimeout(() => {
+      if (this.#look() > 0 || hinted) this.#lookAgain(look + 1, hinted);
+    }, delayMs);
   }
 
   /** Reads a container's counters; returns by how much they rose. */
   #count(watched: Watched): number {
-    let total = 0;
-    // A container inside this one is in this one's counter on v2: it is read first, and then discounted.
-    if (!this.#countsNested) for (const inner of this.#containersIn(watched.node)) total += this.#count(inner);
+    let counted = 0;
     for (const counter of [...watched.counters]) {
-      const rise = this.#guarded(counter.node, () => counter.read());
-      if (rise === 'gone') this.#tree?.recheck(counter.node);
-      else if (rise !== undefined) {
-        total += rise.oomKills;
-        if (!this.#countsNested) this.#discount(watched.node, rise);
-        const { containerId } = watched;
-        this.#emit({ kind: 'oom_kills_counted', containerId, atMs: Date.now(), memcg: counter.node.path, ...rise });
-      }
+      const totals = this.#guarded(counter.node, () => counter.read() ?? 'gone');
+      if (totals === 'gone') this.#tree?.recheck(counter.node);
+      if (totals === 'gone' || totals === undefined) continue;
+      // A container inside this one is in this one's counter on v2: what it counts by itself is discounted here.
+      if (!this.#countsNested) for (const inner of this.#containersIn(watched.node)) counted += this.#count(inner);
+      const rise = counter.take(totals);
+      if (rise === undefined) continue;
+      counted += rise.oomKills;
+      this.#tellRise(watched, counter.node, rise);
     }
-    return total;
+    return counted;
   }
 
-  #discount(node: CgroupNode, rise: Parameters<OomCounter['discount']>[0]): void {
+  #tellRise({ node, containerId, memory }: Watched, { path: memcg }: CgroupNode, rise: OomRise): void {
+    this.#unexplained -= rise.oomKills;
+    if (!this.#countsNested) this.#discount(node, rise);
+    const limitBytes = this.#guarded(node, () => memory.readLimit());
+    this.#emit({ kind: 'oom_kills_counted', containerId, atMs: Date.now(), memcg, ...rise, limitBytes });
+  }
+
+  #tell({ containerId, memory, node }: Watched, memcg: string, rise: OomRise): void {
+    const atMs = Date.now();
+    const limitBytes = this.#guarded(node, () => memory.readLimit());
+    this.#emit({ kind: 'oom_kills_counted', containerId, atMs, memcg, ...rise, limitBytes });
+  }
+
+  #discount(node: CgroupNode, rise: OomRise): void {
     const outer = node.parent?.container;
     if (outer === undefined) return;
     this.#watchedOf(outer)?.counters[0]?.discount(rise);
@@ -268,14 +292,6 @@ export class MemcgSource implements Source {
     }
   }
 
-  #after(delayMs: number, act: () => void): void {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      act();
-    }, delayMs);
-    this.#timers.add(timer);
-  }
-
   #close({ memory, counters, notices }: Watched): void {
     notices?.close();
     memory.close();
@@ -283,9 +299,10 @@ export class MemcgSource implements Source {
   }
 
   #release(): void {
-    for (const timer of this.#timers) clearTimeout(timer);
-    this.#timers.clear();
+    for (const interval of this.#intervals.splice(0)) clearInterval(interval);
+    clearTimeout(this.#lookingAgain);
     this.#tree?.close();
+    this.#tree = undefined;
     for (const watched of this.#watched.values()) this.#close(watched);
     this.#watched.clear();
     for (const file of this.#limits.values()) file.close();
