@@ -1,35 +1,20 @@
 import { stringify } from 'yaml';
 import { parseArguments, helpText, UsageError, type Arguments } from './command/arguments.ts';
+import { factories, listComponents } from './command/components.ts';
 import { makeDefaultConfig } from './command/default-config.ts';
 import { renderFindings } from './command/findings-table.ts';
 import { redact } from './command/redact.ts';
 import packageJson from './package.json' with { type: 'json' };
-import type { Factories } from './pipelines/component.ts';
 import { loadConfig, validateConfig, type ServiceConfig } from './pipelines/config.ts';
 import type { ExpandedTree } from './pipelines/config-expand.ts';
 import { ConfigError, describeError } from './pipelines/errors.ts';
-import { debug } from './pipelines/exporters/debug.ts';
-import { file } from './pipelines/exporters/file.ts';
-import { otlpGrpc } from './pipelines/exporters/otlp-grpc.ts';
-import { otlpHttp } from './pipelines/exporters/otlp-http.ts';
-import { healthCheck } from './pipelines/extensions/health-check.ts';
 import { makeLogger } from './pipelines/own-log.ts';
-import { batch } from './pipelines/processors/batch.ts';
-import { resource } from './pipelines/processors/resource.ts';
 import { startSelfTelemetry } from './pipelines/self-telemetry.ts';
 import { Service } from './pipelines/service.ts';
 import type { Config as ReceiverConfig } from './receiver/config.ts';
 import { probe } from './receiver/doctor.ts';
-import { containerLifecycle } from './receiver/receiver.ts';
 
 const { version } = packageJson;
-
-const factories: Factories = {
-  receivers: [containerLifecycle],
-  processors: [batch, resource],
-  exporters: [debug, file, otlpGrpc, otlpHttp],
-  extensions: [healthCheck],
-};
 
 /** What is held when the service is told to stop must be sent within this time; the rest is dropped and counted. */
 const shutdownTimeoutMs = 10_000;
@@ -119,15 +104,6 @@ async function doctor(asked: Arguments): Promise<number> {
     print(`${id}\n${renderFindings(findings, { colour, advice: true })}`);
   }
   return 0;
-}
-
-function listComponents(): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(factories).map(([kind, built]: [string, Factories[keyof Factories]]) => [
-      kind,
-      built.map(({ type, aliases }) => (aliases === undefined ? { name: type } : { name: type, aliases })),
-    ]),
-  );
 }
 
 function print(text: string): number {

@@ -1,4 +1,5 @@
 import type * as z from 'zod';
+import { keysAt } from './config-schema.ts';
 
 /** One problem, at a path below the section. */
 interface Problem {
@@ -48,29 +49,6 @@ function show(value: unknown): string {
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], value);
-}
-
-/** The keys that a schema knows at a path, as far as it can be followed. */
-function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): string[] {
-  const shape = shapeOf(schema);
-  if (shape === undefined) return [];
-  const [key, ...rest] = path;
-  if (key === undefined) return Object.keys(shape);
-  const inner = shape[String(key)];
-  return inner === undefined ? [] : keysAt(inner as z.ZodType, rest);
-}
-
-/** The members of an object schema, seen through defaults, options and transforms. */
-export function shapeOf(schema: z.ZodType): Record<string, z.core.$ZodType> | undefined {
-  let inner: unknown = schema;
-  for (let depth = 0; depth < 10; depth++) {
-    const { def } = (inner as { _zod: { def: Record<string, unknown> } })._zod;
-    if (def['type'] === 'object') return def['shape'] as Record<string, z.core.$ZodType>;
-    const next = def['innerType'] ?? def['in'];
-    if (next === undefined) return undefined;
-    inner = next;
-  }
-  return undefined;
 }
 
 /** Levenshtein distance. */
