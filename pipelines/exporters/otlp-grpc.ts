@@ -6,7 +6,7 @@ import { parseGrpcEndpoint } from './sending/grpc-endpoint.ts';
 import { GrpcTransport } from './sending/grpc-transport.ts';
 import { headersSchema } from './sending/headers.ts';
 import { SendingExporter } from './sending/sending-exporter.ts';
-import { protobufSerializer } from './sending/serializer.ts';
+import { makeProtobufSerializer } from './sending/serializer.ts';
 import { tlsSchema } from './sending/tls.ts';
 
 const endpointSchema = z.string('an endpoint is required').transform((endpoint, context) => {
@@ -54,6 +54,7 @@ export const otlpGrpc: ExporterFactory<OtlpGrpcConfig> = {
   aliases: ['otlp'],
   configSchema,
   create(config, settings) {
+    const serializer = makeProtobufSerializer();
     const transport = new GrpcTransport(
       {
         endpoint: config.endpoint,
@@ -66,9 +67,9 @@ export const otlpGrpc: ExporterFactory<OtlpGrpcConfig> = {
         authority: config.authority,
         userAgent: `exit137/${settings.version}`,
       },
-      protobufSerializer,
+      serializer,
     );
     const sending = { queue: config.sending_queue, retry: config.retry_on_failure };
-    return new SendingExporter(sending, settings, transport, protobufSerializer);
+    return new SendingExporter(sending, settings, transport, serializer);
   },
 };

@@ -5,7 +5,7 @@ import { queueSchema, retrySchema, section } from './sending/config.ts';
 import { headersSchema } from './sending/headers.ts';
 import { HttpTransport } from './sending/http-transport.ts';
 import { SendingExporter } from './sending/sending-exporter.ts';
-import { jsonSerializer, protobufSerializer } from './sending/serializer.ts';
+import { jsonSerializer, makeProtobufSerializer } from './sending/serializer.ts';
 import { tlsSchema } from './sending/tls.ts';
 
 const url = z.string().refine((value) => {
@@ -42,7 +42,7 @@ export const otlpHttp: ExporterFactory<OtlpHttpConfig> = {
   aliases: ['otlphttp'],
   configSchema,
   create(config, settings) {
-    const serializer = config.encoding === 'json' ? jsonSerializer : protobufSerializer;
+    const serializer = config.encoding === 'json' ? jsonSerializer : makeProtobufSerializer();
     const transport = new HttpTransport(
       {
         urls: {

@@ -12,6 +12,7 @@ import {
   type ResourceMetrics,
   type ScopeMetrics,
 } from '@opentelemetry/sdk-metrics';
+import { isInt64 } from './protobuf-message.ts';
 
 /**
  * OTLP in its JSON encoding, as plain objects for `JSON.stringify`. It follows the specification where the SDK's own
@@ -62,7 +63,7 @@ function toScope(scope: ReadableLogRecord['instrumentationScope'] | Instrumentat
   return {
     name: scope.name,
     version: nonEmpty(scope.version),
-    attributes: attributes === undefined ? undefined : toKeyValues(attributes),
+    attributes: attributes && toKeyValues(attributes),
   };
 }
 
@@ -118,7 +119,8 @@ function toTemporality(temporality: AggregationTemporality): number {
 function toPoint(point: DataPoint<unknown>): Json {
   return {
     attributes: toKeyValues(point.attributes),
-    startTimeUnixNano: toNanoseconds(point.startTime),
+    // 0 is unknown, the default.
+    startTimeUnixNano: isZero(point.startTime) ? undefined : toNanoseconds(point.startTime),
     timeUnixNano: toNanoseconds(point.endTime),
   };
 }
@@ -158,8 +160,10 @@ function toExponentialPoint(point: DataPoint<ExponentialHistogram>): Json {
   };
 }
 
-function toKeyValues(attributes: Attributes): Json[] {
-  return Object.entries(attributes).map(([key, value]) => ({ key, value: toAnyValue(value) }));
+/** Absent where there are none: a proto3 field at its default is left out. */
+function toKeyValues(attributes: Attributes): Json[] | undefined {
+  const keyValues = Object.entries(attributes).map(([key, value]) => ({ key, value: toAnyValue(value) }));
+  return keyValues.length === 0 ? undefined : keyValues;
 }
 
 function toAnyValue(value: AnyValue): Json {
@@ -178,13 +182,8 @@ function toAnyValue(value: AnyValue): Json {
   return { kvlistValue: { values: toKeyValues(value as Attributes) } };
 }
 
-/** What the protobuf encoding sends as an integer as well. */
-function isInt64(value: number): boolean {
-  return Number.isInteger(value) && value >= -(2 ** 63) && value < 2 ** 63;
-}
-
 function toInt64(value: number): string {
-  return BigInt(Math.trunc(value)).toString();
+  return Number.isFinite(value) ? BigInt(Math.trunc(value)).toString() : '0';
 }
 
 function toDouble(value: number): number | string {
@@ -197,6 +196,10 @@ function toOptionalDouble(value: number | undefined): number | string | undefine
 
 function toNanoseconds([seconds, nanoseconds]: HrTime): string {
   return (BigInt(seconds) * 1_000_000_000n + BigInt(Math.trunc(nanoseconds))).toString();
+}
+
+function isZero([seconds, nanoseconds]: HrTime): boolean {
+  return seconds === 0 && nanoseconds === 0;
 }
 
 /** A proto3 field at its default is left out. */

@@ -6,6 +6,8 @@ export interface SendRequest {
   readonly body: Uint8Array;
   /** Metric points or log records in it. */
   readonly items: number;
+  /** Called when a request that was queued is sent or dropped, and nobody needs `body` any more. */
+  readonly release?: () => void;
 }
 
 /** Number of data points in `metrics`. */

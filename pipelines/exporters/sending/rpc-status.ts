@@ -120,5 +120,5 @@ function toBytes(value: bigint | Uint8Array): Uint8Array {
 }
 
 function toText(value: bigint | Uint8Array): string {
-  return new TextDecoder().decode(toBytes(value));
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(toBytes(value));
 }

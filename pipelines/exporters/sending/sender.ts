@@ -120,16 +120,26 @@ export class Sender {
   }
 
   async #consume(queue: Queue): Promise<void> {
-    for (let request = await queue.take(); request !== undefined; request = await queue.take()) {
-      const result = this.#results.get(request);
-      try {
-        await this.#deliver(request);
-        result?.resolve();
-      } catch (error) {
-        result?.reject(error);
-      }
-      queue.ack(request);
+    while (await this.#consumeOne(queue));
+  }
+
+  /**
+   * False when there is nothing more to come. A function of its own, so that a consumer that waits does not hold on
+   * to the request before.
+   */
+  async #consumeOne(queue: Queue): Promise<boolean> {
+    const request = await queue.take();
+    if (request === undefined) return false;
+    const result = this.#results.get(request);
+    try {
+      await this.#deliver(request);
+      result?.resolve();
+    } catch (error) {
+      result?.reject(error);
     }
+    queue.ack(request);
+    request.release?.();
+    return true;
   }
 
   /** Resolves when the request is sent; rejects when it is dropped, which is then counted and logged. */

@@ -70,9 +70,12 @@ export class SendingExporter implements Component, MetricsConsumer, LogsConsumer
     await Promise.all(submitted);
   }
 
-  async #packAndSubmit(sender: Sender, request: SendRequest): Promise<void> {
-    const body = this.#transport.pack === undefined ? request.body : await this.#transport.pack(request.body);
-    await sender.submit({ body, items: request.items });
+  async #packAndSubmit(sender: Sender, { body, items }: SendRequest): Promise<void> {
+    const recycle = () => this.#serializer.recycle?.(body);
+    if (this.#transport.pack === undefined) return sender.submit({ body, items, release: recycle });
+    const packed = await this.#transport.pack(body);
+    if (packed !== body) recycle();
+    await sender.submit({ body: packed, items });
   }
 }
 

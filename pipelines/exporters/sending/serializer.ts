@@ -2,6 +2,7 @@ import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import { ProtobufLogsSerializer, ProtobufMetricsSerializer } from '@opentelemetry/otlp-transformer';
 import type { SignalKind } from '../../component.ts';
+import { MetricsWriter } from './metrics-writer.ts';
 import { logsRequest, metricsRequest } from './otlp-json.ts';
 import { boundedText, type SendAnswer } from './transport.ts';
 
@@ -12,30 +13,33 @@ export interface OtlpSerializer {
   readonly metrics: (metrics: readonly ResourceMetrics[]) => Uint8Array;
   /** One request with all records. */
   readonly logs: (logs: readonly ReadableLogRecord[]) => Uint8Array;
+  /** Takes back a request's bytes once nobody reads them any more, to use their memory again. */
+  readonly recycle?: (body: Uint8Array) => void;
   /** Reads the answer to a request that was taken. One that cannot be read counts as plain success. */
   readonly readAnswer: (kind: SignalKind, body: Uint8Array) => SendAnswer;
 }
 
-/** OTLP as protobuf. */
-export const protobufSerializer: OtlpSerializer = {
-  contentType: 'application/x-protobuf',
+/** OTLP as protobuf. Each exporter has its own: it remembers what it has serialised before. */
+export function makeProtobufSerializer(): OtlpSerializer {
+  const writer = new MetricsWriter();
+  return {
+    contentType: 'application/x-protobuf',
+    metrics: (metrics) => writer.write(metrics),
+    recycle: (body) => writer.recycle(body),
+    logs: (logs) => ProtobufLogsSerializer.serializeRequest([...logs])!,
+    readAnswer: readProtobufAnswer,
+  };
+}
 
-  // `resource_metrics` is field 1 of the request and repeated, so requests of one resource each make, one after the
-  // other, a request of all resources.
-  metrics: (metrics) => Buffer.concat(metrics.map((one) => ProtobufMetricsSerializer.serializeRequest(one)!)),
-
-  logs: (logs) => ProtobufLogsSerializer.serializeRequest([...logs])!,
-
-  readAnswer: (kind, body) => {
-    if (body.byteLength === 0) return { rejectedItems: 0 };
-    const serializer = kind === 'metrics' ? ProtobufMetricsSerializer : ProtobufLogsSerializer;
-    try {
-      return toAnswer(serializer.deserializeResponse(body));
-    } catch {
-      return { rejectedItems: 0 };
-    }
-  },
-};
+function readProtobufAnswer(kind: SignalKind, body: Uint8Array): SendAnswer {
+  if (body.byteLength === 0) return { rejectedItems: 0 };
+  const serializer = kind === 'metrics' ? ProtobufMetricsSerializer : ProtobufLogsSerializer;
+  try {
+    return toAnswer(serializer.deserializeResponse(body));
+  } catch {
+    return { rejectedItems: 0 };
+  }
+}
 
 /** OTLP as JSON. */
 export const jsonSerializer: OtlpSerializer = {

@@ -186,6 +186,32 @@ test('a destination cannot reject more than it was sent', async (context) => {
   assert.equal(series['otelcol_exporter_send_failed_log_records{exporter=otlp_grpc,reason=partial_success}'], 1);
 });
 
+test('many batches at once arrive whole, however often each is tried', async (context) => {
+  const { exporter, endpoint } = await setUp(context, { compression: 'none' });
+  const unavailable = { code: status.UNAVAILABLE };
+  endpoint.answerNext({}, unavailable, {}, { delayMs: 20 }, unavailable, { delayMs: 5 }, {}, unavailable);
+  const metrics = makeMetrics(3, 2);
+  const sent: Promise<void>[] = [];
+  for (let value = 0; value < 40; value++) {
+    for (const metric of metrics.flatMap(({ scopeMetrics }) => scopeMetrics[0]!.metrics)) {
+      Object.assign(metric.dataPoints[0]!, { value });
+    }
+    sent.push(exporter.consumeMetrics(metrics));
+    if (value % 7 === 0) await sent.at(-1);
+  }
+  await Promise.all(sent);
+  const values = endpoint.received.map((received) =>
+    received.metrics.flatMap((one) => Object.values(one.metrics).map(({ points }) => points[0]?.asInt)),
+  );
+  for (const ofOne of values)
+    assert.deepEqual(
+      ofOne,
+      Array.from({ length: 6 }, () => ofOne[0]),
+    );
+  assert.equal(values.length, 43);
+  assert.equal(new Set(values.map(([value]) => value)).size, 40);
+});
+
 test('a destination that does not answer in time is asked again', async (context) => {
   const { exporter, endpoint } = await setUp(context, { timeout: '50ms' });
   endpoint.answerNext({ hang: true });

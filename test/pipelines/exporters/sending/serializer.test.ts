@@ -3,9 +3,11 @@ import { describe, test } from 'node:test';
 import { ValueType } from '@opentelemetry/api';
 import { AggregationTemporality, DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
 import fc from 'fast-check';
-import { jsonSerializer, protobufSerializer } from '../../../../pipelines/exporters/sending/serializer.ts';
+import { jsonSerializer, makeProtobufSerializer } from '../../../../pipelines/exporters/sending/serializer.ts';
 import { decodeRequest } from '../../../helpers/otlp-decoding.ts';
 import { makeGauge, makeLog, makeMetrics, makeSum, SOME_TIME } from '../../../helpers/telemetry.ts';
+
+const protobufSerializer = makeProtobufSerializer();
 
 /** Metrics of one resource. */
 function metricsOf(...metrics: MetricData[]): ReturnType<typeof makeMetrics> {
@@ -65,7 +67,6 @@ test('a metrics request in JSON is as the specification and the Collector write 
                 sum: {
                   dataPoints: [
                     {
-                      attributes: [],
                       startTimeUnixNano: '1795250000000000001',
                       timeUnixNano: '1795257727123456789',
                       asInt: '3',
@@ -82,7 +83,6 @@ test('a metrics request in JSON is as the specification and the Collector write 
                 sum: {
                   dataPoints: [
                     {
-                      attributes: [],
                       startTimeUnixNano: '1795250000000000001',
                       timeUnixNano: '1795257727123456789',
                       asInt: '9007199254740992',
@@ -159,7 +159,6 @@ test('a logs request in JSON groups by resource and scope, with ids in hex and 6
                 severityNumber: 17,
                 severityText: 'ERROR',
                 body: { stringValue: record.body },
-                attributes: [],
                 eventName: 'container.oom_kill',
               },
             ],
