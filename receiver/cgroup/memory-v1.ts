@@ -27,15 +27,17 @@ export class MemoryV1 {
   readonly #limit: KeptFile;
   readonly #maxUsage: KeptFile;
   readonly #failcnt: KeptFile;
-  readonly #sampler = new PeakSampler();
+  readonly #sampler: PeakSampler;
 
-  constructor(reader: FileReader, parsers: MemoryV1Parsers, dir: string) {
+  /** `fresh`: the group was just made, so that its lifetime is the first interval between collections. */
+  constructor(reader: FileReader, parsers: MemoryV1Parsers, dir: string, fresh: boolean) {
     this.#parsers = parsers;
     this.#usage = new KeptFile(reader, join(dir, 'memory.usage_in_bytes'));
     this.#stat = new KeptFile(reader, join(dir, 'memory.stat'));
     this.#limit = new KeptFile(reader, join(dir, 'memory.limit_in_bytes'));
     this.#maxUsage = new KeptFile(reader, join(dir, 'memory.max_usage_in_bytes'));
     this.#failcnt = new KeptFile(reader, join(dir, 'memory.failcnt'));
+    this.#sampler = new PeakSampler(fresh ? 0 : amount(this.#maxUsage));
   }
 
   /** Usage between two collections, for the highest of them. */
@@ -74,11 +76,6 @@ export class MemoryV1 {
   }
 
   /** The group's own limit; undefined where there is none. */
-  readLimit(): number | undefined {
-    return amount(this.#limit);
-  }
-
-  /** memory.limit_in_bytes; undefined without a limit, or when the group is gone. */
   readLimit(): number | undefined {
     return amount(this.#limit);
   }

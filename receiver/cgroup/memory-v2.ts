@@ -38,11 +38,12 @@ export class MemoryV2 {
   readonly #max: KeptFile;
   readonly #events: KeptFile;
   #peak: KeptFile;
-  readonly #sampler = new PeakSampler();
+  readonly #sampler: PeakSampler;
   /** From 6.12 a write to memory.peak resets what that descriptor reads from then on; undefined until tried. */
   #peakResets: boolean | undefined;
 
-  constructor(reader: FileReader, parsers: MemoryV2Parsers, dir: string) {
+  /** `fresh`: the group was just made, so that its lifetime is the first interval between collections. */
+  constructor(reader: FileReader, parsers: MemoryV2Parsers, dir: string, fresh: boolean) {
     this.#reader = reader;
     this.#parsers = parsers;
     this.#current = new KeptFile(reader, join(dir, 'memory.current'));
@@ -50,6 +51,9 @@ export class MemoryV2 {
     this.#max = new KeptFile(reader, join(dir, 'memory.max'));
     this.#events = new KeptFile(reader, join(dir, 'memory.events'));
     this.#peak = new KeptFile(reader, join(dir, 'memory.peak'), 'r+');
+    // Before anything is reset, the peak is that of the group's lifetime: what the first interval of a fresh group is.
+    if (!fresh) this.#peakResets = this.#resetPeak();
+    this.#sampler = new PeakSampler(fresh ? 0 : this.#readPeakFile());
   }
 
   /** Usage between two collections, for the highest of them. Needless where the kernel keeps a resettable peak. */
@@ -90,11 +94,6 @@ export class MemoryV2 {
     return this.#amount(this.#max);
   }
 
-  /** memory.max in bytes; undefined without a limit, or when the group is gone. */
-  readLimit(): number | undefined {
-    return this.#amount(this.#max);
-  }
-
   close(): void {
     for (const file of [this.#current, this.#stat, this.#max, this.#events, this.#peak]) file.close();
   }
@@ -115,17 +114,16 @@ export class MemoryV2 {
 
   /** Exact where the peak can be reset; else the lifetime peak where that rose, or the highest sample. */
   #readPeak(usageBytes: number): number | undefined {
-    this.#peakResets ??= this.#resetPeak();
-    if (this.#peakResets) {
-      const peakBytes = this.#amount(this.#peak);
-      this.#resetPeak();
-      return peakBytes;
-    }
+    const peakBytes = this.#readPeakFile();
+    const wasReset = this.#peakResets;
+    if (wasReset !== false) this.#peakResets = this.#resetPeak();
+    if (wasReset === true) return peakBytes;
     this.#sampler.sample(usageBytes);
-    return this.#sampler.take(this.#lifetimePeak());
+    return this.#sampler.take(peakBytes);
   }
 
-  #lifetimePeak(): number | undefined {
+  /** Since the group was made, or since this descriptor was last reset. */
+  #readPeakFile(): number | undefined {
     try {
       return this.#amount(this.#peak);
     } catch {

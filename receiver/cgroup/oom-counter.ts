@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { FlatKeyedParser } from './flat-keyed.ts';
+import { FlatKeyedParser, parseAmount } from './flat-keyed.ts';
 import type { Hierarchy } from './hierarchy.ts';
 import { KeptFile, type FileReader } from './kept-file.ts';
 import type { CgroupNode } from './tree.ts';
@@ -10,6 +10,19 @@ export interface OomRise {
   oomGroupKills?: number;
   ooms?: number;
 }
+
+/** What the counters of a group and those below it stood at. NaN where the kernel has no such counter. */
+export interface OomTotals {
+  oomKills: number;
+  oomGroupKills: number;
+  ooms: number;
+}
+
+/** The kernel counts `oom` when a limit is hit, and `oom_kill` when it has chosen and reported a victim. */
+const oomLeadsToKillWithinMs = 5_000;
+
+/** The members of a group that `memory.oom.group` takes are killed in one go. */
+const groupKillLastsMs = 1_000;
 
 const parser = () => new FlatKeyedParser(['oom_kill', 'oom_group_kill', 'oom']);
 
@@ -29,41 +42,52 @@ export class OomCounter {
   readonly #file: KeptFile;
   /** v2: what happened at this group's own limit. */
   readonly #local: KeptFile | undefined;
-  #oomKills: number;
-  #oomGroupKills: number;
-  #ooms: number;
+  readonly #oomGroup: KeptFile | undefined;
+  #oomKills = 0;
+  #oomGroupKills = 0;
+  /** `oom` of the group with those below it: where that stands still, so does the group's own. */
+  #oomsBelow = 0;
+  #ooms = 0;
+  #oomsWithoutKill = 0;
+  #oomRoseAtMs = -Infinity;
+  #groupKill = { lastAtMs: -Infinity, kills: 0, counted: false };
 
   /** `fresh`: the group was made under our eyes, so that its counters began at 0; else they begin where they are. */
   constructor(reader: FileReader, parsers: OomCounterParsers, hierarchy: Hierarchy, node: CgroupNode, fresh: boolean) {
     const ofV1 = hierarchy.version === 1;
+    const file = (name: string) => new KeptFile(reader, join(node.dir, name));
     this.node = node;
     this.#parsers = parsers;
-    this.#file = new KeptFile(reader, join(node.dir, ofV1 ? 'memory.oom_control' : 'memory.events'));
-    this.#local = ofV1 ? undefined : new KeptFile(reader, join(node.dir, 'memory.events.local'));
-    this.#oomKills = 0;
-    this.#oomGroupKills = 0;
-    this.#ooms = 0;
+    this.#file = file(ofV1 ? 'memory.oom_control' : 'memory.events');
+    this.#local = ofV1 ? undefined : file('memory.events.local');
+    this.#oomGroup = ofV1 ? undefined : file('memory.oom.group');
     if (!fresh) this.#beginHere();
   }
 
-  /** The file whose change tells of a kill, on v2. */
-  get path(): string {
-    return this.#file.path;
+  /** Reads the counters; undefined when the group is gone. Throws as `KeptFile`, and on malformed content. */
+  read(): OomTotals | undefined {
+    const totals = this.#parse(this.#file);
+    if (totals !== undefined && Number.isNaN(totals.oomKills)) {
+      throw new Error(`cannot find "oom_kill" in "${this.#file.path}"`);
+    }
+    return totals;
   }
 
-  /** What rose since the last reading; `gone` when the group is; undefined when nothing did. Throws as `KeptFile`. */
-  read(): OomRise | 'gone' | undefined {
-    const content = this.#file.read();
-    if (content === undefined) return 'gone';
-    const { counts, values } = this.#parsers;
-    if (!counts.parse(content, values)) throw new Error(`cannot parse "${this.#file.path}"`);
-    const [oomKills = NaN, oomGroupKills = NaN] = values;
-    const rise = { oomKills: oomKills - this.#oomKills, oomGroupKills: known(oomGroupKills - this.#oomGroupKills) };
-    // Compared this way round because a counter that the kernel does not have is NaN.
-    if (!(rise.oomKills > 0)) return undefined;
+  /**
+   * What rose up to `totals`, which `read` returned; undefined where no kill did. Reading and taking are apart so that
+   * the counters of containers inside this one can be read, and `discount`ed, after this one's: the kernel counts from
+   * the inside out, and in this order a kill that comes between is never taken for one of the outer container.
+   */
+  take({ oomKills, oomGroupKills, ooms }: OomTotals, nowMs = performance.now()): OomRise | undefined {
+    if (ooms > this.#oomsBelow) this.#noteOoms(ooms, nowMs);
+    const rise = oomKills - this.#oomKills;
+    if (rise <= 0) return undefined;
     this.#oomKills = oomKills;
-    if (!Number.isNaN(oomGroupKills)) this.#oomGroupKills = oomGroupKills;
-    return { ...rise, ooms: this.#readOoms() };
+    return {
+      oomKills: rise,
+      oomGroupKills: this.#takeGroupKills(oomGroupKills, rise, nowMs),
+      ooms: this.#takeOoms(nowMs),
+    };
   }
 
   /** Kills of a container inside this one, which have their own counter, are in this one as well. */
@@ -75,25 +99,81 @@ export class OomCounter {
   close(): void {
     this.#file.close();
     this.#local?.close();
+    this.#oomGroup?.close();
   }
 
   #beginHere(): void {
-    this.read();
-    this.#readOoms();
+    const totals = this.read();
+    if (totals === undefined) return;
+    this.#oomKills = totals.oomKills;
+    this.#oomGroupKills = orZero(totals.oomGroupKills);
+    this.#oomsBelow = orZero(totals.ooms);
+    this.#ooms = orZero(this.#readLocalOoms() ?? totals.ooms);
   }
 
-  #readOoms(): number | undefined {
-    const content = this.#local?.read();
+  /** A limit can be hit again and again without a kill: those hits are not the reason of a kill that comes later. */
+  #noteOoms(oomsBelow: number, nowMs: number): void {
+    this.#oomsBelow = oomsBelow;
+    const ooms = this.#readLocalOoms() ?? oomsBelow;
+    if (!(ooms > this.#ooms)) return;
+    if (nowMs - this.#oomRoseAtMs > oomLeadsToKillWithinMs) this.#oomsWithoutKill = 0;
+    this.#oomsWithoutKill += ooms - this.#ooms;
+    this.#ooms = ooms;
+    this.#oomRoseAtMs = nowMs;
+  }
+
+  #takeOoms(nowMs: number): number | undefined {
+    if (this.#local === undefined) return undefined;
+    const ooms = nowMs - this.#oomRoseAtMs > oomLeadsToKillWithinMs ? 0 : this.#oomsWithoutKill;
+    this.#oomsWithoutKill = 0;
+    return ooms;
+  }
+
+  #takeGroupKills(total: number, kills: number, nowMs: number): number | undefined {
+    if (Number.isNaN(total)) return this.#inferGroupKills(kills, nowMs);
+    const rise = Math.max(0, total - this.#oomGroupKills);
+    this.#oomGroupKills += rise;
+    return rise;
+  }
+
+  /**
+   * Kernels before 5.17 kill by group and count the first victim twice, but have no `oom_group_kill` to tell. Where
+   * memory.oom.group is set, each burst of kills is one that took the group.
+   */
+  #inferGroupKills(kills: number, nowMs: number): number | undefined {
+    if (!this.#isOomGroup()) return undefined;
+    const burst = this.#groupKill;
+    if (nowMs - burst.lastAtMs > groupKillLastsMs) Object.assign(burst, { kills: 0, counted: false });
+    burst.lastAtMs = nowMs;
+    burst.kills += kills;
+    // The first victim is counted, and then every member, the first victim again: less than two is not all of it yet.
+    if (burst.counted || burst.kills < 2) return 0;
+    burst.counted = true;
+    return 1;
+  }
+
+  #isOomGroup(): boolean {
+    try {
+      const content = this.#oomGroup?.read();
+      return content !== undefined && parseAmount(content) === 1;
+    } catch {
+      return false;
+    }
+  }
+
+  #readLocalOoms(): number | undefined {
+    return this.#local && this.#parse(this.#local)?.ooms;
+  }
+
+  #parse(file: KeptFile): OomTotals | undefined {
+    const content = file.read();
     if (content === undefined) return undefined;
     const { counts, values } = this.#parsers;
-    counts.parse(content, values);
-    const ooms = values[2]!;
-    const rise = known(ooms - this.#ooms);
-    if (rise !== undefined) this.#ooms = ooms;
-    return rise;
+    if (!counts.parse(content, values)) throw new Error(`cannot parse "${file.path}"`);
+    return { oomKills: values[0]!, oomGroupKills: values[1]!, ooms: values[2]! };
   }
 }
 
-function known(value: number): number | undefined {
-  return Number.isNaN(value) ? undefined : value;
+function orZero(value: number): number {
+  return Number.isNaN(value) ? 0 : value;
 }

@@ -6,6 +6,11 @@ export class PeakSampler {
   #highestBytes: number | undefined;
   #lifetimeBytes: number | undefined;
 
+  /** `lifetimeBytes`: the lifetime peak where the first interval begins, 0 for a group that was just made. */
+  constructor(lifetimeBytes: number | undefined) {
+    this.#lifetimeBytes = lifetimeBytes;
+  }
+
   sample(usageBytes: number | undefined): void {
     if (usageBytes !== undefined) this.#highestBytes = Math.max(usageBytes, this.#highestBytes ?? 0);
   }
@@ -15,7 +20,7 @@ export class PeakSampler {
     const rose =
       lifetimeBytes !== undefined && this.#lifetimeBytes !== undefined && lifetimeBytes > this.#lifetimeBytes;
     const highestBytes = rose ? lifetimeBytes : this.#highestBytes;
-    this.#lifetimeBytes = lifetimeBytes;
+    this.#lifetimeBytes = lifetimeBytes ?? this.#lifetimeBytes;
     this.#highestBytes = undefined;
     return highestBytes;
   }

@@ -52,6 +52,8 @@ export class MemcgSource implements Source {
   readonly #reader = new FileReader();
   readonly #watched = new Map<string, Watched>();
   readonly #intervals: NodeJS.Timeout[] = [];
+  /** Groups on v2 whose notices could not be asked for yet. */
+  readonly #unnotified = new Set<Watched>();
   readonly #oomParsers = new OomCounterParsers();
   readonly #v1Parsers = new MemoryV1Parsers();
   readonly #v2Parsers = new MemoryV2Parsers();
@@ -95,9 +97,9 @@ export class MemcgSource implements Source {
   /** Reads the container's counters and the machine's now, and again shortly after where nothing rose yet. */
   lookAt(containerId: string): void {
     if (this.#tree === undefined) return;
-    this.#look();
+    const unexplained = this.#look();
     const watched = this.#watched.get(containerId);
-    if (watched === undefined || this.#count(watched) === 0) this.#lookAgain(0, true);
+    if (unexplained > 0 || watched === undefined || this.#count(watched) === 0) this.#lookAgain(0, true);
   }
 
   /** The container's memory now; undefined when it has no group. The next reading overwrites its `stat`. */
@@ -124,13 +126,13 @@ export class MemcgSource implements Source {
     if (known !== undefined) return this.#options.onBadInput('a second cgroup of one container', node.path);
     const memory =
       this.#hierarchy?.version === 1
-        ? new MemoryV1(this.#reader, this.#v1Parsers, node.dir)
-        : new MemoryV2(this.#reader, this.#v2Parsers, node.dir);
+        ? new MemoryV1(this.#reader, this.#v1Parsers, node.dir, fresh)
+        : new MemoryV2(this.#reader, this.#v2Parsers, node.dir, fresh);
     const watched: Watched = { node, containerId, memory, counters: [] };
     this.#watched.set(containerId, watched);
     const runtime = node.identity?.runtime;
     this.#emit({ kind: 'memcg_appeared', containerId, runtime, atMs: Date.now(), memcg: node.path, fresh });
-    watched.notices = this.#watchEvents(watched);
+    this.#watchEvents(watched);
     this.#addCounter(watched, node, fresh);
     if (fresh) this.#count(watched);
   }
@@ -143,16 +145,20 @@ export class MemcgSource implements Source {
     if (counter !== undefined) watched.counters.push(counter);
   }
 
-  #watchEvents(watched: Watched): FSWatcher | undefined {
-    if (this.#hierarchy?.version === 1) return undefined;
-    const path = join(watched.node.dir, 'memory.events');
+  /** The poll of the machine's count finds the kills of a group that cannot be watched, only later. */
+  #watchEvents(watched: Watched): void {
+    if (this.#hierarchy?.version === 1) return;
+    this.#unnotified.add(watched);
     try {
-      const notices = watch(path, { persistent: false }, () => this.#count(watched));
-      // The poll of the machine's count still finds its kills.
-      notices.on('error', () => notices.close());
-      return notices;
+      const notices = watch(join(watched.node.dir, 'memory.events'), { persistent: false }, () => this.#count(watched));
+      notices.on('error', () => {
+        notices.close();
+        this.#unnotified.add(watched);
+      });
+      watched.notices = notices;
+      this.#unnotified.delete(watched);
     } catch {
-      return undefined;
+      // A group has no such file until its parent is given the memory controller, which can be after it was made.
     }
   }
 
@@ -174,6 +180,7 @@ export class MemcgSource implements Source {
 
   #poll(): void {
     this.#tree?.rescan();
+    for (const watched of this.#unnotified) this.#watchEvents(watched);
     if (this.#look() > 0) this.#lookAgain(0, false);
   }
 
@@ -183,8 +190,8 @@ export class MemcgSource implements Source {
    */
   #look(): number {
     const rise = this.#readVmstat();
-    this.#unexplained += rise ?? 0;
-    if (rise === undefined || this.#unexplained > 0) for (const watched of this.#watched.values()) this.#count(watched);
+    this.#unexplained = rise === undefined ? 0 : this.#unexplained + rise;
+    if (rise !== 0 || this.#unexplained > 0) for (const watched of this.#watched.values()) this.#count(watched);
     return this.#unexplained;
   }
 
@@ -226,12 +233,6 @@ export class MemcgSource implements Source {
     if (!this.#countsNested) this.#discount(node, rise);
     const limitBytes = this.#guarded(node, () => memory.readLimit());
     this.#emit({ kind: 'oom_kills_counted', containerId, atMs: Date.now(), memcg, ...rise, limitBytes });
-  }
-
-  #tell({ containerId, memory, node }: Watched, memcg: string, rise: OomRise): void {
-    const atMs = Date.now();
-    const limitBytes = this.#guarded(node, () => memory.readLimit());
-    this.#emit({ kind: 'oom_kills_counted', containerId, atMs, memcg, ...rise, limitBytes });
   }
 
   #discount(node: CgroupNode, rise: OomRise): void {
@@ -292,7 +293,9 @@ export class MemcgSource implements Source {
     }
   }
 
-  #close({ memory, counters, notices }: Watched): void {
+  #close(watched: Watched): void {
+    const { memory, counters, notices } = watched;
+    this.#unnotified.delete(watched);
     notices?.close();
     memory.close();
     for (const counter of counters) counter.close();
