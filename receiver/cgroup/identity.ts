@@ -7,12 +7,13 @@ export interface CgroupIdentity {
   runtime?: RuntimeName;
 }
 
-const runtimeOfPrefix: Record<string, RuntimeName> = {
-  docker: 'docker',
-  libpod: 'podman',
-  'cri-containerd': 'containerd',
-  crio: 'cri-o',
-};
+const runtimeOfPrefix = new Map<string | undefined, RuntimeName>([
+  ['docker', 'docker'],
+  ['libpod', 'podman'],
+  ['libpod-payload', 'podman'],
+  ['cri-containerd', 'containerd'],
+  ['crio', 'cri-o'],
+]);
 
 /**
  * Reads one component of a cgroup path as a container's group, in the layouts of both drivers:
@@ -21,11 +22,13 @@ const runtimeOfPrefix: Record<string, RuntimeName> = {
  *     docker-7c1f9d0e2b3a….scope            systemd: docker-, libpod-, cri-containerd-, crio-
  *     libpod-7c1f9d0e2b3a…                  Podman with the cgroupfs driver
  *
- * `libpod-conmon-<id>` and `crio-conmon-<id>` hold the container's monitor, not the container.
+ * `libpod-conmon-<id>` and `crio-conmon-<id>` hold the container's monitor, not the container, and an id alone below
+ * `libpod_parent` is that of a pod of Podman's.
  */
-export function identifyCgroup(component: string): CgroupIdentity | undefined {
+export function identifyCgroup(component: string, parentComponent = ''): CgroupIdentity | undefined {
   const { prefix, containerId } =
     /^(?:(?<prefix>[a-z][a-z-]*)-)?(?<containerId>[0-9a-f]{64})(?:\.scope)?$/.exec(component)?.groups ?? {};
   if (containerId === undefined || prefix?.endsWith('-conmon')) return undefined;
-  return { containerId, runtime: prefix === undefined ? undefined : runtimeOfPrefix[prefix] };
+  if (prefix === undefined && parentComponent === 'libpod_parent') return undefined;
+  return { containerId, runtime: runtimeOfPrefix.get(prefix) };
 }

@@ -54,6 +54,11 @@ export class CgroupTree {
 
   /** Walks the whole hierarchy. Throws when its root cannot be read. */
   open(): void {
+    try {
+      readdirSync(this.#root);
+    } catch (error) {
+      throw new Error(`cannot list the memory cgroups at "${this.#root}"`, { cause: error });
+    }
     const inode = statSync(this.#root).ino;
     this.#rootNode = { path: '/', dir: this.#root, name: '', inode, children: new Map() };
     this.#watch(this.#rootNode);
@@ -101,7 +106,7 @@ export class CgroupTree {
       this.#listener.problem('left out a cgroup beyond max_groups', join(parent.path, name));
       return;
     }
-    const identity = identifyCgroup(name);
+    const identity = identifyCgroup(name, parent.name);
     // crun makes a group of its own below the container's, and so do nested managers: these belong to the container.
     const ownsContainer = identity !== undefined && identity.containerId !== parent.container?.identity?.containerId;
     const node: CgroupNode = {

@@ -23,7 +23,7 @@ export interface MemcgOptions {
   /** Groups beyond this number are left out. */
   maxGroups: number;
   /** Told of what cannot be used, with the value. */
-  onBadInput(what: string, value: string): void;
+  onBadInput: (what: string, value: string) => void;
 }
 
 /** A container's group and what is read of it. */
@@ -214,7 +214,8 @@ export class MemcgSource implements Source {
   /** Reads a container's counters; returns by how much they rose. */
   #count(watched: Watched): number {
     let counted = 0;
-    for (const counter of [...watched.counters]) {
+    // A copy, because a group that turns out to be gone takes its counter out of the list.
+    for (const counter of watched.counters.slice()) {
       const totals = this.#guarded(counter.node, () => counter.read() ?? 'gone');
       if (totals === 'gone') this.#tree?.recheck(counter.node);
       if (totals === 'gone' || totals === undefined) continue;
