@@ -74,7 +74,8 @@ function toLogRecord(record: ReadableLogRecord): Json {
     observedTimeUnixNano: toNanoseconds(record.hrTimeObserved),
     severityNumber: record.severityNumber,
     severityText: nonEmpty(record.severityText),
-    body: record.body === undefined ? undefined : toAnyValue(record.body),
+    // Even where there is none: so writes the Collector.
+    body: toAnyValue(record.body),
     attributes: toKeyValues(record.attributes),
     droppedAttributesCount: record.droppedAttributesCount || undefined,
     flags: spanContext?.traceFlags || undefined,
