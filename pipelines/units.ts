@@ -14,6 +14,9 @@ const BYTES_PER_UNIT: Record<string, number> = {
   GIB: 2 ** 30,
 };
 
+/** A timer of Node that is set to more than this fires at once. https://nodejs.org/api/timers.html */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 /** Milliseconds of a Go duration, as in `1m30s` or `250ms`. Throws where it is none. */
 export function parseDuration(text: string): number {
   if (text === '0') return 0;
@@ -23,6 +26,7 @@ export function parseDuration(text: string): number {
   let ms = 0;
   for (const [, number, unit] of text.matchAll(/([\d.]+)(ns|us|µs|ms|s|m|h)/g))
     ms += Number(number) * MS_PER_UNIT[unit!]!;
+  if (ms > LONGEST_TIMER_MS) throw new Error(`cannot use duration "${text}": longer than 24 days`);
   return ms;
 }
 
@@ -37,13 +41,13 @@ export function parseByteSize(text: string): number {
 }
 
 /** A duration in a configuration, in milliseconds once parsed. */
-export const duration = schemaOf(parseDuration);
+export const duration = schemaOf(parseDuration, 'expected a duration, as in 250ms, 10s or 1m30s');
 
 /** A size in a configuration, in bytes once parsed. */
-export const byteSize = schemaOf(parseByteSize);
+export const byteSize = schemaOf(parseByteSize, 'expected a size, as in 4096, 512KiB or 3MB');
 
-function schemaOf(parse: (text: string) => number): z.ZodType<number, string | number> {
-  return z.union([z.string(), z.number()]).transform((value, context) => {
+function schemaOf(parse: (text: string) => number, expected: string): z.ZodType<number, string | number> {
+  return z.union([z.string(), z.number()], expected).transform((value, context) => {
     try {
       return parse(String(value));
     } catch (error) {
