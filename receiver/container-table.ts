@@ -1,4 +1,4 @@
-import { begin, end, reconcile, type Life, type Transition } from './life.ts';
+import { begin, end, reconcile, remove, type Life, type Transition } from './life.ts';
 import type { ContainerFacts, Observation, RuntimeName } from './observation.ts';
 import { makeWorkload, type Workload } from './workload.ts';
 
@@ -149,7 +149,7 @@ function takeIn(container: Container, observation: ContainerObservation): Transi
       learn(container, observation);
       return [];
     case 'container_removed':
-      return [];
+      return remove(container, observation.atMs);
     case 'memcg_appeared':
       learn(container, observation);
       container.memcg = observation.memcg;
@@ -168,6 +168,7 @@ function learn(container: Container, { runtime, name, image, labels }: Partial<C
   container.name = name ?? container.name;
   container.image = image ?? container.image;
   container.labels = labels ?? container.labels;
-  const keys = ['runtime', 'name', 'image', 'labels'] as const;
+  // Labels stand in no telemetry.
+  const keys = ['runtime', 'name', 'image'] as const;
   if (keys.some((key) => before[key] !== container[key])) container.factsVersion++;
 }

@@ -32,12 +32,13 @@ interface Case {
   /** Counted, but whether the main process is among them is open. */
   openKills: OomKillsCounted[];
   hintedAtMs?: number;
-  signals: { signal: number; atMs: number }[];
+  signals: { signal?: number; atMs: number }[];
   stopped: boolean;
   mainProcess?: { alive: boolean; atMs: number };
   /** The main process was the victim, on this evidence; already told. */
   initKilled?: Evidence[];
-  ended?: { atMs: number; observedAtMs: number; exitCode?: number };
+  /** Its main process ended. */
+  ended?: { atMs: number; observedAtMs: number; life: Life };
   /** When it is judged on what there is, by the monotonic clock. */
   dueAtMs?: number;
 }
@@ -64,35 +65,29 @@ export class Correlator {
 
   /** Evidence about a container that reached us `now`. */
   observe(observation: Observation, container: Container, now: Instant): Incident[] {
+    const note = (take: (open: Case) => void): Incident[] => this.#note(container, take, now);
     switch (observation.kind) {
       case 'memcg_appeared':
         if (observation.fresh && !isRunning(container)) this.#close(container);
         return [];
       case 'container_removed':
         return this.#dropIfEmpty(container);
+      case 'container_seen':
+        // It may have brought the exit code.
+        return this.#cases.has(container.id) ? note(() => {}) : [];
       case 'oom_kills_counted':
         return this.#countKills(observation, container, now);
-    }
-    // A stop or a signal that comes after the end was told must not colour the next life.
-    if (!isRunning(container) && !this.#cases.has(container.id)) return [];
-    const open = this.#caseOf(container);
-    switch (observation.kind) {
       case 'oom_hinted':
-        open.hintedAtMs = observation.atMs;
-        break;
+        return note((open) => (open.hintedAtMs = observation.atMs));
       case 'container_signalled':
-        open.signals = [...open.signals.slice(1 - mostSignals), observation];
-        break;
+        return note((open) => (open.signals = [...open.signals.slice(1 - mostSignals), observation]));
       case 'container_stopped':
-        open.stopped = true;
-        break;
+        return note((open) => (open.stopped = true));
       case 'main_process_seen':
-        open.mainProcess = observation;
-        break;
+        return note((open) => (open.mainProcess = observation));
       default:
         return [];
     }
-    return this.#judge(open, now);
   }
 
   /** A life began or ended. */
@@ -106,7 +101,7 @@ export class Correlator {
     }
     const ending = this.#caseOf(container);
     ending.life = life;
-    ending.ended = { atMs, observedAtMs: now.wallMs, exitCode: life.exitCode };
+    ending.ended = { atMs, observedAtMs: now.wallMs, life };
     ending.dueAtMs ??= now.monotonicMs + this.#settleMs;
     return this.#judge(ending, now);
   }
@@ -123,6 +118,14 @@ export class Correlator {
   get dueAtMs(): number | undefined {
     const due = this.#open().flatMap(({ dueAtMs }) => dueAtMs ?? []);
     return due.length === 0 ? undefined : Math.min(...due);
+  }
+
+  #note(container: Container, take: (open: Case) => void, now: Instant): Incident[] {
+    // A stop or a signal that comes after the end was told must not colour the next life.
+    if (!isRunning(container) && !this.#cases.has(container.id)) return [];
+    const open = this.#caseOf(container);
+    take(open);
+    return this.#judge(open, now);
   }
 
   #countKills(counted: OomKillsCounted, container: Container, now: Instant): Incident[] {
@@ -159,16 +162,18 @@ export class Correlator {
   }
 
   #judgeEnd(open: Case, now: Instant, due: boolean): Incident[] {
-    const { ended } = open;
-    if (ended === undefined) return [];
-    const endedBySigkill = ended.exitCode === exitCodeOfSigkill;
-    if (open.initKilled !== undefined && (endedBySigkill || ended.exitCode === undefined)) {
+    if (open.ended === undefined) return [];
+    const { exitCode } = open.ended.life;
+    // Where an event did not tell it, an inspection may still do so.
+    if (exitCode === undefined && !due) return [];
+    const endedBySigkill = exitCode === exitCodeOfSigkill;
+    if (open.initKilled !== undefined && (endedBySigkill || exitCode === undefined)) {
       return [tellEnd(open, 'oom_killed', 'oom_container', open.initKilled)];
     }
     const asked = decideAsked(open, due);
     if (asked === 'wait') return [];
-    if (asked === 'stop') return [tellEnd(open, reasonOfStop(ended.exitCode), 'stopped', ['runtime_event'])];
-    if (!endedBySigkill) return [tellOwnEnd(open, ended.exitCode)];
+    if (asked === 'stop') return [tellEnd(open, reasonOfStop(exitCode), 'stopped', ['runtime_event'])];
+    if (!endedBySigkill) return [tellOwnEnd(open, exitCode)];
     if (!due) return [];
     if (asked === 'kill') return [tellEnd(open, 'killed', 'killed_externally', ['runtime_event'])];
     return this.#judgeUnexplained(open, now);
@@ -224,17 +229,15 @@ export class Correlator {
 }
 
 /** Whether the main process is among the counted victims; undefined while that may still show. */
-function decideVictim(
-  { container, ended, mainProcess, openKills, life = container.life, initKilled }: Case,
-  due: boolean,
-): OomKill['victim'] | undefined {
+function decideVictim(open: Case, due: boolean): OomKill['victim'] | undefined {
+  const { container, ended, mainProcess, openKills, life = container.life, initKilled } = open;
   if (initKilled !== undefined) return 'child';
-  if (ended !== undefined)
-    return ended.exitCode === undefined || ended.exitCode === exitCodeOfSigkill ? 'init' : 'child';
+  if (ended?.life.exitCode !== undefined) return ended.life.exitCode === exitCodeOfSigkill ? 'init' : 'child';
   const looked = mainProcess !== undefined && mainProcess.atMs >= openKills.at(-1)!.atMs;
   if (looked) return mainProcess.alive ? 'child' : 'init';
   if (endedByItself(container, life)) return 'child';
   if (!due) return undefined;
+  if (ended !== undefined) return 'init';
   return life !== undefined && life.endedAtMs === undefined ? 'child' : 'unknown';
 }
 
@@ -251,8 +254,11 @@ function endedByItself({ memcgSinceMs }: Container, life: Life | undefined): boo
 function decideAsked({ container, ended, signals, stopped }: Case, due: boolean): 'stop' | 'kill' | 'wait' | undefined {
   if (stopped) return 'stop';
   const recent = signals.filter(({ atMs }) => ended !== undefined && ended.atMs - atMs <= signalExplainsExitForMs);
-  const ending = recent.filter(({ signal }) => endingSignals.has(signal) || ended?.exitCode === 128 + signal);
-  if (ending.some(({ signal }) => signal !== SIGKILL)) return 'stop';
+  const exitCode = ended?.life.exitCode;
+  // Which signal it was Podman does not tell: the one that ended the process, then.
+  const sent = recent.map(({ signal = exitCode === exitCodeOfSigkill ? SIGKILL : SIGTERM }) => signal);
+  const ending = sent.filter((signal) => endingSignals.has(signal) || exitCode === 128 + signal);
+  if (ending.some((signal) => signal !== SIGKILL)) return 'stop';
   // Podman tells of a stop by its event alone, which may come after the end.
   const stopMayCome = recent.length > 0 || container.runtime === 'podman';
   if (stopMayCome && !due) return 'wait';
@@ -334,17 +340,17 @@ function isSignalled(exitCode: number): boolean {
 }
 
 function tellEnd(open: Case, reason: ExitReason, cause: ExitCause, evidence: readonly Evidence[]): ContainerExit {
-  const { container, ended, life } = open;
-  const { atMs, observedAtMs, exitCode } = ended!;
+  const { container, ended } = open;
+  const { atMs, observedAtMs, life } = ended!;
   return {
     kind: 'exit',
     container,
     atMs,
     observedAtMs,
-    life: life!,
-    exitCode,
+    life,
+    exitCode: life.exitCode,
     reason,
     cause,
-    evidence: [...new Set<Evidence>([...evidence, 'exit_status'])],
+    evidence: life.exitCode === undefined ? [...evidence] : [...new Set<Evidence>([...evidence, 'exit_status'])],
   };
 }

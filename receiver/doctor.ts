@@ -36,15 +36,15 @@ async function probeDocker({ root_path, sources: { docker } }: Config): Promise<
   const found = await findDockerEndpoint(search, { timeoutMs: docker.timeout }, new AbortController().signal);
   if (found.reachable)
     return { what, state: 'found', detail: `${found.runtime} ${found.version} at ${found.endpoint}` };
-  const denied = found.error.includes('EACCES');
   return {
     what,
     state: 'missing',
     detail: found.error,
     lost,
-    grant: denied
-      ? 'run as root, or as a member of the group that owns the socket'
-      : 'start Docker or Podman, or set sources::docker::endpoint',
+    grant:
+      found.why === 'permission_denied'
+        ? 'run as root, or as a member of the group that owns the socket'
+        : 'start Docker or Podman, or set sources::docker::endpoint',
   };
 }
 

@@ -58,7 +58,7 @@ export function begin(container: Container, atMs: number): Transition[] {
     container.life = { startedAtMs: atMs, beginToldBy: 'event', beganUnderOurEyes: true };
     return [];
   }
-  const stale = life.endedAtMs !== undefined && atMs < life.endedAtMs;
+  const stale = life.endedAtMs === undefined ? isBefore(atMs, life) : atMs < life.endedAtMs;
   const known = life.endedAtMs === undefined && isSameMoment(atMs, life.startedAtMs);
   if (stale || known) return [];
   const next: Life = { startedAtMs: atMs, beginToldBy: 'event', beganUnderOurEyes: true };
@@ -72,13 +72,15 @@ export function end(container: Container, atMs: number, exitCode?: number): Tran
     container.life = { beganUnderOurEyes: false };
     return [endLife(container, atMs, exitCode, 'event')];
   }
-  if (life.endedAtMs === undefined) {
-    const stale = life.startedAtMs !== undefined && atMs < life.startedAtMs - sameMomentMs;
-    return stale ? [] : [endLife(container, atMs, exitCode, 'event')];
-  }
+  if (life.endedAtMs === undefined) return isBefore(atMs, life) ? [] : [endLife(container, atMs, exitCode, 'event')];
   const told = life.endToldBy === 'inspection' ? isSameMoment(atMs, life.endedAtMs) : atMs <= life.endedAtMs;
   if (told || atMs < life.endedAtMs) return [];
   return [restart(container, { beganUnderOurEyes: true }), endLife(container, atMs, exitCode, 'event')];
+}
+
+/** The container was removed: whatever ran has ended, and its exit code is not to be had any more. */
+export function remove(container: Container, atMs: number): Transition[] {
+  return container.life === undefined ? [] : endUnseen(container, atMs);
 }
 
 /**
@@ -111,10 +113,14 @@ function catchUp(container: Container, seen: ContainerSeen, restarts: number): T
   return [...transitions, ...confirm(container, seen)];
 }
 
-/** The life is the one we know: takes over the pid while it runs, its end once it ended. */
+/** The life is the one we know: takes over the pid while it runs, its end or the exit code once it ended. */
 function confirm(container: Container, seen: ContainerSeen): Transition[] {
   const { life } = container;
-  if (life === undefined || life.endedAtMs !== undefined) return [];
+  if (life === undefined) return [];
+  if (life.endedAtMs !== undefined) {
+    noteExitCode(container, life, life.exitCode ?? seen.exitCode);
+    return [];
+  }
   life.startedAtMs = seen.startedAtMs;
   life.beginToldBy = 'inspection';
   life.pid = seen.pid ?? life.pid;
@@ -149,10 +155,15 @@ function countMissedRestarts(container: Container, seen: ContainerSeen): number 
 /** The answer was given before something that we know already. */
 function isOlderThan(seen: ContainerSeen, life: Life): boolean {
   if (seen.running && life.endedAtMs !== undefined && isSameLife(seen, life)) return true;
+  return isBefore(seen.startedAtMs!, life);
+}
+
+/** Before this life began, and so of an earlier one: events can come late, Podman's by 250 ms and more. */
+function isBefore(atMs: number, life: Life): boolean {
   if (life.startedAtMs === undefined) return false;
-  const earliest =
+  const earliestMs =
     life.beginToldBy === 'inspection' ? life.startedAtMs : (life.previousEndedAtMs ?? life.startedAtMs - sameMomentMs);
-  return seen.startedAtMs! < earliest - clockGrainMs;
+  return atMs < earliestMs - clockGrainMs;
 }
 
 /**
@@ -176,9 +187,14 @@ function endUnseen(container: Container, atMs: number): Transition[] {
 
 function endLife(container: Container, atMs: number, exitCode: number | undefined, endToldBy: Teller): LifeEnded {
   const life = (container.life ??= { beganUnderOurEyes: false });
-  Object.assign(life, { endedAtMs: atMs, exitCode, endToldBy });
-  if (exitCode !== undefined) container.workload.lastExitCode = exitCode;
+  Object.assign(life, { endedAtMs: atMs, endToldBy });
+  noteExitCode(container, life, exitCode);
   return { kind: 'life_ended', container, atMs, life };
+}
+
+function noteExitCode({ workload }: Container, life: Life, exitCode: number | undefined): void {
+  life.exitCode = exitCode;
+  if (exitCode !== undefined) workload.lastExitCode = exitCode;
 }
 
 function restart(container: Container, life: Life): LifeRestarted {

@@ -71,8 +71,8 @@ export interface ContainerSignalled {
   kind: 'container_signalled';
   containerId: string;
   atMs: number;
-  /** Signal number. */
-  signal: number;
+  /** Signal number; Podman does not tell it. */
+  signal?: number;
 }
 
 /** The runtime carried out a request to stop. Docker sends `stop` after `die`, Podman before or after. */

@@ -101,10 +101,8 @@ export function observationOf(
       return { kind: 'container_exited', ...facts(), atMs, exitCode: exitCodeOf(own('exitCode'), onBadInput) };
     case 'oom':
       return { kind: 'oom_hinted', containerId, atMs };
-    case 'kill': {
-      const signal = signalOf(own('signal'));
-      return signal === undefined ? undefined : { kind: 'container_signalled', containerId, atMs, signal };
-    }
+    case 'kill':
+      return { kind: 'container_signalled', containerId, atMs, signal: signalOf(own('signal')) };
     case 'stop':
       return { kind: 'container_stopped', containerId, atMs };
     case 'pause':

@@ -148,6 +148,18 @@ describe('Correlator', () => {
     ['a SIGTERM asked for long before a crash', [signalled(5000, 15), exited(95_000, 2)], ['exit error app_error']],
     ['exit 0', [exited(5000, 0)], ['exit completed completed']],
     ['exit 3', [exited(5000, 3)], ['exit error app_error']],
+    [
+      'an exit code that an inspection tells after the event',
+      [exited(5000), seen(5100, { running: false, startedAtMs: 995, finishedAtMs: 4999, exitCode: 3 })],
+      ['exit error app_error'],
+    ],
+    ['a removal that nobody saw coming', [removed(5000)], ['exit error unknown']],
+    [
+      'podman kill, which does not tell its signal',
+      [signalled(5000), exited(5010, 137)],
+      ['exit killed killed_externally'],
+    ],
+    ['a SIGTERM by podman kill', [signalled(5000), exited(5010, 143)], ['exit killed stopped']],
     ['a segmentation fault', [exited(5000, 139)], ['exit error app_signal']],
     ['exit 255 is no signal', [exited(5000, 255)], ['exit error app_error']],
     ['an exit code nobody knows', [exited(5000)], ['exit error unknown']],
@@ -281,7 +293,8 @@ describe('Correlator', () => {
 
   it('keeps nothing of a container that is told and removed', () => {
     const receiver = makeReceiver();
-    for (const observation of [...running, hinted(4000), signalled(4100, 1), removed(9000)]) receiver.take(observation);
+    const told = [hinted(4000), exited(5000, 0), signalled(6000, 1), removed(9000)];
+    for (const observation of [...running, ...told]) receiver.take(observation);
     assert.deepEqual([receiver.settle(), receiver.dueAtMs], [[], undefined]);
   });
 

@@ -6,7 +6,7 @@ import type { Observation } from '../../receiver/observation.ts';
 import { idOf, observationsOf } from './observations.ts';
 
 const id = idOf(1);
-const { started, exited, seen } = observationsOf(id);
+const { started, exited, removed, seen } = observationsOf(id);
 
 /** What the table tells of these observations: `ended 137` or `restarted`. */
 function tell(...observations: Observation[]): string[] {
@@ -52,6 +52,23 @@ describe('the lives of a container', () => {
       'an inspection of an earlier life delivered late',
       [started(1000), exited(1050, 1), started(1160), seen(1170, { startedAtMs: 995, pid: 1 })],
       ['ended 1', 'restarted'],
+    ],
+    [
+      'an end of an earlier life that comes late, when an inspection told of the present one',
+      [seen(1000, { startedAtMs: 900 }), seen(9000, { startedAtMs: 8000, finishedAtMs: 7900 }), exited(7900, 5)],
+      ['ended unknown', 'restarted'],
+    ],
+    [
+      'a begin of an earlier life that comes late, when an inspection told of the present one',
+      [seen(9000, { startedAtMs: 8000 }), started(7000)],
+      [],
+    ],
+    ['a removal of what ran', [started(1000), removed(2000)], ['ended unknown']],
+    ['a removal of what had ended', [started(1000), exited(1500, 0), removed(2000)], ['ended 0']],
+    [
+      'an exit code that comes after the end',
+      [started(1000), exited(1500), seen(1600, { running: false, startedAtMs: 995, finishedAtMs: 1499, exitCode: 6 })],
+      ['ended 6'],
     ],
     [
       'an end that was missed while nobody listened',

@@ -14,7 +14,7 @@ export function observationsOf(containerId: string) {
   return {
     started: (atMs: number) => of('container_started', atMs),
     exited: (atMs: number, exitCode?: number) => of('container_exited', atMs, { exitCode }),
-    signalled: (atMs: number, signal: number) => of('container_signalled', atMs, { signal }),
+    signalled: (atMs: number, signal?: number) => of('container_signalled', atMs, { signal }),
     stopped: (atMs: number) => of('container_stopped', atMs),
     removed: (atMs: number) => of('container_removed', atMs),
     renamed: (atMs: number, name: string) => of('container_renamed', atMs, { name }),

@@ -56,7 +56,7 @@ describe('events of Docker and Podman', () => {
       [podman4.start, podman4.kill, podman4.die, podman4.remove].map((line) => decode(line, 'podman').observation),
       [
         { kind: 'container_started', ...facts, name: 'a', atMs: 1795244286717.0862 },
-        undefined,
+        { kind: 'container_signalled', containerId, atMs: 1795244286838.6282, signal: undefined },
         { kind: 'container_exited', ...facts, name: 'b', atMs: 1795244286895.593, exitCode: 0 },
         { kind: 'container_removed', containerId, atMs: 1795244287039.692 },
       ],
@@ -72,7 +72,7 @@ describe('events of Docker and Podman', () => {
       ['kill', { signal: '9' }, { kind: 'container_signalled', ...at, signal: 9 }],
       ['kill', { signal: 'SIGTERM' }, { kind: 'container_signalled', ...at, signal: 15 }],
       ['kill', { signal: 'HUP' }, { kind: 'container_signalled', ...at, signal: 1 }],
-      ['kill', { signal: 'constructor' }, undefined],
+      ['kill', { signal: 'constructor' }, { kind: 'container_signalled', ...at, signal: undefined }],
       ['stop', {}, { kind: 'container_stopped', ...at }],
       ['pause', {}, { kind: 'container_paused', ...at, paused: true }],
       ['unpause', {}, { kind: 'container_paused', ...at, paused: false }],
@@ -196,7 +196,8 @@ describe('labels in the attributes of events', () => {
     // The container exited with 0.
     const { observation } = decode(docker28.die, 'docker', { exitCode: '9' });
     assert.equal((observation as { exitCode?: number }).exitCode, undefined);
-    assert.equal(decode(docker28.kill, 'docker', { signal: '15' }).observation, undefined);
+    const killed = decode(docker28.kill, 'docker', { signal: '15' }).observation;
+    assert.deepEqual([killed?.kind, (killed as { signal?: number }).signal], ['container_signalled', undefined]);
   });
 
   it('do so only with Docker', () => {
