@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { ExporterFactory } from '../component.ts';
 import { duration } from '../units.ts';
+import { hasZstd } from './sending/compression.ts';
 import { queueSchema, retrySchema, section } from './sending/config.ts';
 import { headersSchema } from './sending/headers.ts';
 import { HttpTransport } from './sending/http-transport.ts';
@@ -21,7 +22,10 @@ const configSchema = z
     encoding: z.enum(['proto', 'json']).default('proto'),
     tls: tlsSchema,
     headers: headersSchema,
-    compression: z.enum(['gzip', 'zstd', 'none', '']).default('gzip'),
+    compression: z
+      .enum(['gzip', 'zstd', 'none', ''])
+      .refine((compression) => compression !== 'zstd' || hasZstd, 'zstd needs Node 22.15 or later')
+      .default('gzip'),
     compression_params: section(z.strictObject({ level: z.int().min(-1).max(22).optional() })),
     timeout: duration.default(30_000),
     proxy_url: url.optional(),

@@ -8,7 +8,9 @@ export type Compression = 'gzip' | 'zstd' | 'none';
 const SMALL_BYTES = 16 * 1024;
 
 const gzip = promisify<zlib.InputType, zlib.ZlibOptions, Buffer>(zlib.gzip);
-const zstd = promisify<zlib.InputType, zlib.ZstdOptions, Buffer>(zlib.zstdCompress);
+
+/** Whether this Node has zstd: it came with 22.15. */
+export const hasZstd = 'zstdCompress' in zlib;
 
 /** Compresses `body`. `level` is the algorithm's own. */
 export async function compress(body: Uint8Array, compression: Compression, level?: number): Promise<Uint8Array> {
@@ -21,6 +23,7 @@ export async function compress(body: Uint8Array, compression: Compression, level
     }
     case 'zstd': {
       const options = level === undefined ? {} : { params: { [zlib.constants.ZSTD_c_compressionLevel]: level } };
+      const zstd = promisify<zlib.InputType, zlib.ZstdOptions, Buffer>(zlib.zstdCompress);
       return body.byteLength < SMALL_BYTES ? zlib.zstdCompressSync(body, options) : zstd(body, options);
     }
   }

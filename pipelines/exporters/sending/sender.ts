@@ -155,6 +155,7 @@ export class Sender {
         this.#drop(request, dropped, error);
         throw error;
       }
+      this.#log.failed(error);
       await this.#pause(waitMs);
     }
   }
@@ -165,7 +166,6 @@ export class Sender {
     try {
       return { answer: await this.#transport.send(this.#kind, request.body, abandon) };
     } catch (error) {
-      if (!(error instanceof PermanentError) && !abandon.aborted) this.#log.failed(error);
       return { error };
     }
   }

@@ -356,6 +356,16 @@ test('a Unix socket is an endpoint', async (context) => {
   assert.equal(endpoint.received.length, 1);
 });
 
+test('shutdown gives up calls that hang at its deadline', async (context) => {
+  const { exporter, endpoint, settings } = await setUp(context, { sending_queue: {}, timeout: '1h' });
+  endpoint.answerAlways({ hang: true });
+  await exporter.consumeLogs([makeLog()]);
+  await endpoint.request(1);
+  await exporter.shutdown(AbortSignal.timeout(50));
+  const dropped = 'otelcol_exporter_send_failed_log_records{exporter=otlp_grpc,reason=shutdown}';
+  assert.equal((await settings.series())[dropped], 1);
+});
+
 test('a wrong section is told key by key', () => {
   const section = {
     endpoint: 'collector',
