@@ -1,16 +1,17 @@
 import type { ConfigValue } from '../pipelines/config-tree.ts';
+import { mayBeSecret, withoutUser } from '../pipelines/secret-keys.ts';
 
-const secretKey = /pass|secret|token|key_pem|api_?key|authorization|credential/i;
-
-/** The configuration with the values of headers, and of keys that sound like secrets, hidden. */
-export function redact(value: ConfigValue, key = '', insideHeaders = false): ConfigValue {
-  if (Array.isArray(value)) return value.map((item) => redact(item, key, insideHeaders));
+/** The configuration without what may be a secret: values of headers, of keys that sound like one, users in URLs. */
+export function redact(value: ConfigValue, path: readonly string[] = []): ConfigValue {
+  if (Array.isArray(value)) return value.map((item) => redact(item, path));
   if (typeof value === 'object' && value !== null) {
-    const entries = Object.entries(value);
+    // An attribute is named by its neighbour: { key: api.token, value: … }.
+    const named = typeof value['key'] === 'string' ? [...path, value['key']] : path;
     return Object.fromEntries(
-      entries.map(([name, item]) => [name, redact(item, name, insideHeaders || key === 'headers')]),
+      Object.entries(value).map(([key, item]) => [key, redact(item, [...(key === 'value' ? named : path), key])]),
     );
   }
-  const secret = insideHeaders || key === 'headers' || secretKey.test(key);
-  return secret && value !== null ? '[REDACTED]' : value;
+  if (value === null) return null;
+  if (mayBeSecret(path)) return '[REDACTED]';
+  return typeof value === 'string' ? withoutUser(value) : value;
 }
