@@ -35,10 +35,10 @@ export function keysAt(schema: z.core.$ZodType, path: readonly PropertyKey[]): s
 
 /** Seen through `optional`, `default`, `transform`, `preprocess` and the like. */
 function definitionOf(schema: z.core.$ZodType): Definition {
-  const definition = schema._zod.def as Definition;
+  const definition = (schema as z.ZodType).def as Definition;
   if (definition.innerType !== undefined) return definitionOf(definition.innerType);
   if (definition.type !== 'pipe') return definition;
   // z.preprocess() is a pipe from a transform to the schema, .transform() one from the schema to a transform.
   const { in: first, out: second } = definition;
-  return definitionOf(first!._zod.def.type === 'transform' ? second! : first!);
+  return definitionOf((first as z.ZodType).type === 'transform' ? second! : first!);
 }

@@ -1,4 +1,4 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Node } from 'yaml';
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from 'yaml';
 
 /** Plain data of a configuration, as YAML gives it. */
 export type ConfigValue = string | number | boolean | null | ConfigValue[] | ConfigMap;
@@ -24,38 +24,68 @@ export function pathOf(keys: readonly PropertyKey[]): string {
  */
 export function parseTree(text: string, name: string, problems: string[]): ConfigTree {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, prettyErrors: false });
-  const originOf = (offset: number): string => `${name}:${lines.linePos(offset).line}`;
-  for (const error of document.errors) problems.push(`${originOf(error.pos[0])}: ${error.message}`);
-  if (document.errors.length > 0 || document.contents === null) return emptyTree();
-  if (!isMap(document.contents)) {
-    problems.push(`${originOf(0)}: expected a map with receivers, exporters and service, got something else`);
+  const document = parseYaml(text, lines);
+  const originOf = (offset: number): string => `${name}:${lines.linePos(offset).line || 1}`;
+  const firstProblem = document.errors[0];
+  if (firstProblem !== undefined) {
+    // What follows a syntax error is mostly its consequence; a key that stands twice is no syntax error.
+    const told = document.errors.filter((error) => error === firstProblem || error.code === 'DUPLICATE_KEY');
+    for (const error of told) problems.push(`${originOf(error.pos[0])}: ${describeYamlError(error, text)}`);
     return emptyTree();
   }
-  const origins = new Map<string, string>();
-  noteOrigins(document.contents, [], originOf, origins);
-  return { value: document.toJS() as ConfigMap, origins };
+  const { contents } = document;
+  if (contents === null || (isScalar(contents) && contents.value === null)) return emptyTree();
+  if (!isMap(contents)) {
+    problems.push(`${originOf(contents.range?.[0] ?? 0)}: expected a map with receivers, exporters and service`);
+    return emptyTree();
+  }
+  try {
+    const value = toPlain(document) as ConfigMap;
+    const origins = new Map<string, string>();
+    noteOrigins(contents, [], originOf, origins);
+    return { value, origins };
+  } catch (error) {
+    problems.push(`${name}: cannot use this YAML: ${(error as Error).message}`);
+    return emptyTree();
+  }
 }
 
-/** Lays `over` on `under`: maps are merged, everything else is replaced. */
+/** The value of a text that is YAML; text that is none is a string. */
+export function readYamlValue(text: string): ConfigValue {
+  try {
+    const document = parseYaml(text);
+    return document.errors.length > 0 ? text : toPlain(document);
+  } catch {
+    return text;
+  }
+}
+
+/** Lays `over` on `under`: maps are merged, everything else is replaced, null included. */
 export function mergeTrees(under: ConfigTree, over: ConfigTree): ConfigTree {
   return { value: mergeMaps(under.value, over.value), origins: new Map([...under.origins, ...over.origins]) };
 }
 
 /**
- * The tree of one `--set` argument, `a.b=value` or `a::b=value`; the value is YAML. Pushes a problem where it is none.
+ * The tree of one `--set` argument, `a.b=value` or, where a key has dots itself, `a::b.c=value`; the value is YAML.
+ * Pushes a problem where it is none. The value may be a secret: it stands in no message.
  */
 export function parseSetting(setting: string, problems: string[]): ConfigTree {
   const equals = setting.indexOf('=');
-  const keys = setting.slice(0, Math.max(equals, 0)).split(/::|\./);
+  const path = setting.slice(0, Math.max(equals, 0));
+  const keys = path.split(path.includes('::') ? '::' : '.');
   if (equals < 1 || keys.includes('')) {
-    problems.push(`--set: expected key.key=value, got "${setting}"`);
+    problems.push(`--set: expected key.key=value, got "${equals < 0 ? setting : `${path}=…`}"`);
     return emptyTree();
   }
   const origin = '--set';
-  const document = parseDocument(setting.slice(equals + 1));
-  if (document.errors[0] !== undefined) problems.push(`${origin}: ${document.errors[0].message}`);
-  let value = document.errors.length > 0 ? null : (document.toJS() as ConfigValue);
+  let value: ConfigValue = null;
+  try {
+    const document = parseYaml(setting.slice(equals + 1));
+    if (document.errors[0] !== undefined) throw document.errors[0];
+    value = toPlain(document);
+  } catch (error) {
+    problems.push(`${origin}: ${pathOf(keys)}: cannot use the value: ${(error as Error).message}`);
+  }
   const origins = new Map<string, string>();
   for (let depth = keys.length; depth > 0; depth--) {
     origins.set(pathOf(keys.slice(0, depth)), origin);
@@ -73,23 +103,44 @@ export function findOrigin({ origins }: ConfigTree, keys: readonly PropertyKey[]
   return undefined;
 }
 
+/** A configuration that says nothing. */
 export function emptyTree(): ConfigTree {
   return { value: {}, origins: new Map() };
 }
 
+/** Whether a value is a map, as opposed to a list, a scalar or nothing. */
 export function isMapValue(value: ConfigValue | undefined): value is ConfigMap {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function mergeMaps(under: ConfigMap, over: ConfigMap): ConfigMap {
-  const merged: ConfigMap = { ...under };
+  const merged = new Map(Object.entries(under));
   for (const [key, value] of Object.entries(over)) {
-    const below = merged[key];
-    // A null section means "with its defaults": it does not wipe out what another file says.
-    if (value === null && isMapValue(below)) continue;
-    merged[key] = isMapValue(value) && isMapValue(below) ? mergeMaps(below, value) : value;
+    const below = merged.get(key);
+    merged.set(key, isMapValue(value) && isMapValue(below) ? mergeMaps(below, value) : value);
   }
-  return merged;
+  return Object.fromEntries(merged);
+}
+
+/** Merge keys (`<<`) are no part of YAML 1.2, but the Collector knows them. */
+function parseYaml(text: string, lineCounter = new LineCounter()): Document.Parsed {
+  return parseDocument(text, { lineCounter, merge: true, prettyErrors: false, logLevel: 'error' });
+}
+
+/** Throws where an alias is unknown, or contains itself. */
+function toPlain(document: Document): ConfigValue {
+  const value = document.toJS() as ConfigValue;
+  JSON.stringify(value);
+  return value;
+}
+
+function describeYamlError({ code, message, pos }: Document['errors'][number], text: string): string {
+  if (code === 'DUPLICATE_KEY') {
+    const key = /^(?:"[^"\n]*"|'[^'\n]*'|[^\n:]*)/.exec(text.slice(pos[0]))?.[0].trim() ?? '';
+    return `the key ${key} stands twice in one map`;
+  }
+  if (code === 'MULTIPLE_DOCS') return 'expected one YAML document, got several';
+  return message;
 }
 
 function noteOrigins(
@@ -101,7 +152,7 @@ function noteOrigins(
   if (isAlias(node) || node === null) return;
   if (isMap<Node, Node | null>(node)) {
     for (const { key, value } of node.items) {
-      const path = [...keys, isScalar(key) ? String(key.value) : String(key)];
+      const path = [...keys, isScalar<string | number | boolean | null>(key) ? String(key.value ?? '') : String(key)];
       origins.set(pathOf(path), originOf(key.range?.[0] ?? 0));
       noteOrigins(value, path, originOf, origins);
     }

@@ -15,7 +15,8 @@ import {
   type ConfigValue,
 } from './config-tree.ts';
 import { ConfigError, describeError } from './errors.ts';
-import { describeIssue, nearest } from './config-issues.ts';
+import { nearest, showValue } from './config-issues.ts';
+import { parseSection } from './config-section.ts';
 import { telemetrySchema, type TelemetryConfig } from './telemetry-config.ts';
 
 /** One component that is configured, with its section parsed by its own schema. */
@@ -45,10 +46,17 @@ export interface ServiceConfig {
   service: { extensions: readonly string[]; pipelines: readonly PipelineConfig[]; telemetry: TelemetryConfig };
 }
 
+/** A configuration that does not stand in a file. */
+export interface NamedText {
+  /** Whom problems are told of. */
+  name: string;
+  text: string;
+}
+
 /** Where a configuration comes from. */
 export interface ConfigSources {
-  /** Files, or `file:`, `env:` and `yaml:` URIs; later ones are laid on earlier ones. */
-  locations: readonly string[];
+  /** Files, `file:`, `env:` and `yaml:` URIs, or texts; later ones are laid on earlier ones. */
+  locations: readonly (string | NamedText)[];
   /** `--set` arguments, laid on all of them. */
   settings?: readonly string[];
   env: NodeJS.ProcessEnv;
@@ -71,21 +79,16 @@ export function validateConfig(tree: ExpandedTree, factories: Factories): Servic
   return new Validation(tree, factories).run();
 }
 
-function readLocation(location: string, env: NodeJS.ProcessEnv, problems: string[]): ConfigTree {
+function readLocation(location: string | NamedText, env: NodeJS.ProcessEnv, problems: string[]): ConfigTree {
+  if (typeof location !== 'string') return parseTree(location.text, location.name, problems);
+  const { scheme = 'file', rest = '' } = /^(?:(?<scheme>env|yaml|file):)?(?<rest>.*)$/s.exec(location)?.groups ?? {};
+  if (scheme === 'yaml') return parseTree(rest, 'yaml', problems);
   try {
-    const scheme = /^(env|yaml|file):/.exec(location)?.[1];
-    const rest = scheme === undefined ? location : location.slice(scheme.length + 1);
-    if (scheme === 'yaml') return parseTree(rest, 'yaml', problems);
-    if (scheme !== 'env') return parseTree(readFileSync(rest, 'utf8'), rest, problems);
-    const text = resolveReference(location, env);
-    if (text === undefined) throw new Error(`cannot read configuration "${location}": the variable is not set`);
-    return parseTree(text, location, problems);
+    const text = scheme === 'file' ? readFileSync(rest, 'utf8') : resolveReference(location, env);
+    if (text === undefined) throw new Error('the environment variable is not set');
+    return parseTree(text, scheme === 'file' ? rest : location, problems);
   } catch (error) {
-    problems.push(
-      (error as NodeJS.ErrnoException).code === undefined
-        ? describeError(error)
-        : `cannot read configuration "${location}": ${describeError(error)}`,
-    );
+    problems.push(`cannot read configuration "${location}": ${describeError(error)}`);
     return emptyTree();
   }
 }
@@ -131,12 +134,11 @@ class Validation {
       const factory = factories.find((built) => built.type === type || built.aliases?.includes(type));
       if (factory === undefined) {
         const types = factories.map((built) => built.type);
-        this.#problem(
-          [kind, id],
-          `unknown type "${type}" for ${kind}${nearest(type, types)}; built in: ${types.join(', ')}`,
-        );
+        const near = nearest(type, [...types, ...factories.flatMap(({ aliases }) => aliases ?? [])]);
+        this.#problem([kind, id], `unknown type "${type}" for ${kind}${near} (built in: ${types.join(', ')})`);
         continue;
       }
+      if (/\/\s*$/.test(id)) this.#problem([kind, id], 'expected type or type/name, got no name after the slash');
       const config = this.#parse(factory.configSchema, section, [kind, id]);
       found.set(id, { id, factory, config });
     }
@@ -151,7 +153,7 @@ class Validation {
   #pipelines(config: ServiceConfig): PipelineConfig[] {
     const pipelines = this.#mapAt(['service', 'pipelines']);
     if (Object.keys(pipelines).length === 0) {
-      this.#problem(['service', 'pipelines'], 'there must be at least one pipeline');
+      this.#problem(['service', 'pipelines'], 'must have at least one pipeline');
     }
     return Object.keys(pipelines).flatMap((id) => {
       const keys = ['service', 'pipelines', id];
@@ -180,39 +182,29 @@ class Validation {
   ): readonly string[] {
     const value = this.#valueAt(keys) ?? [];
     if (!Array.isArray(value)) {
-      this.#problem(keys, `expected a list of ${noun}s, got ${JSON.stringify(value)}`);
+      this.#problem(keys, `expected a list of ${noun}s, got ${showValue(value)}`);
       return [];
     }
     if (needsOne && value.length === 0) this.#problem(keys.slice(0, -1), `must have at least one ${noun}`);
     const configured = Object.keys(this.#mapAt([`${noun}s`]));
-    return value.map(String).filter((id, index, ids) => {
-      // A section with problems of its own is configured all the same.
-      const known = configured.includes(id);
-      const at = noun === 'extension' ? keys : keys.slice(0, -1);
-      if (!known)
-        this.#problem(at, `references ${noun} "${id}" which is not configured${nearest(id, configured)}`, keys);
-      else if (ids.indexOf(id) !== index) this.#problem(at, `references ${noun} "${id}" twice`, keys);
-      return defined.has(id);
-    });
+    const at = noun === 'extension' ? keys : keys.slice(0, -1);
+    const ids = value.map((item) => (typeof item === 'string' ? item : showValue(item)));
+    for (const [index, id] of ids.entries()) {
+      if (!configured.includes(id)) {
+        const near = nearest(id, configured);
+        this.#problem(at, `references ${noun} "${id}" which is not configured${near}`, [...keys, index]);
+      } else if (ids.indexOf(id) !== index) {
+        this.#problem(at, `references ${noun} "${id}" twice`, [...keys, index]);
+      }
+    }
+    // A section with problems of its own is configured all the same.
+    return ids.filter((id) => defined.has(id));
   }
 
   #parse<T>(schema: z.ZodType<T>, section: ConfigValue, keys: string[]): T | undefined {
-    const cleaned = withoutNulls(section ?? {}) ?? {};
-    const parsed = schema.safeParse(this.#withTexts(schema, cleaned, keys));
-    if (parsed.success) return parsed.data;
-    for (const issue of parsed.error.issues) {
-      for (const { path, message } of describeIssue(issue, cleaned, schema)) this.#problem([...keys, ...path], message);
-    }
-    return undefined;
-  }
-
-  /** Where a string is wanted and a reference gave another type, the reference's text is taken. */
-  #withTexts(schema: z.ZodType, section: ConfigValue, keys: string[]): ConfigValue {
-    const issues = schema.safeParse(section).error?.issues ?? [];
-    return issues.reduce((value, { path }) => {
-      const text = this.#tree.texts.get(pathOf([...keys, ...path]));
-      return text === undefined ? value : withValueAt(value, path, text);
-    }, section);
+    const { config, problems = [] } = parseSection(schema, section, keys, this.#tree.texts);
+    for (const { path, message } of problems) this.#problem([...keys, ...path], message);
+    return config;
   }
 
   #checkKeys(keys: string[], allowed: readonly string[]): void {
@@ -225,7 +217,7 @@ class Validation {
   #mapAt(keys: string[]): ConfigMap {
     const value = this.#valueAt(keys) ?? {};
     if (isMapValue(value)) return value;
-    this.#problem(keys, `expected a map, got ${JSON.stringify(value)}`);
+    this.#problem(keys, `expected a map, got ${showValue(value)}`);
     return {};
   }
 
@@ -235,7 +227,7 @@ class Validation {
     return value;
   }
 
-  #problem(keys: readonly PropertyKey[], message: string, originKeys = keys): void {
+  #problem(keys: readonly PropertyKey[], message: string, originKeys: readonly PropertyKey[] = keys): void {
     const origin = findOrigin(this.#tree, originKeys);
     const problem = [
       ...(origin === undefined ? [] : [origin]),
@@ -244,24 +236,4 @@ class Validation {
     ].join(': ');
     if (!this.#problems.includes(problem)) this.#problems.push(problem);
   }
-}
-
-/** A null means "the default": it is as if the key were not there. */
-function withoutNulls(value: ConfigValue): ConfigValue | undefined {
-  if (value === null) return undefined;
-  if (Array.isArray(value)) return value.flatMap((item) => withoutNulls(item) ?? []);
-  if (!isMapValue(value)) return value;
-  const entries = Object.entries(value).flatMap(([key, item]) => {
-    const kept = withoutNulls(item);
-    return kept === undefined ? [] : [[key, kept] as const];
-  });
-  return Object.fromEntries(entries);
-}
-
-function withValueAt(value: ConfigValue, path: readonly PropertyKey[], text: string): ConfigValue {
-  const [key, ...rest] = path;
-  if (key === undefined) return text;
-  if (Array.isArray(value)) return value.map((item, index) => (index === key ? withValueAt(item, rest, text) : item));
-  if (!isMapValue(value)) return value;
-  return { ...value, [String(key)]: withValueAt(value[String(key)] ?? null, rest, text) };
 }
