@@ -121,6 +121,8 @@ function explain(error: unknown): number {
   return 1;
 }
 
+// Node's advice on how packages are written is of no use to who runs this.
+process.noDeprecation = true;
 // A reader that went away must not end the service: `exit137 | head` is no reason to stop watching.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});
