@@ -34,5 +34,5 @@ export function renderFindings(
 
 /** Paths and errors can hold anything. */
 function printable(text: string): string {
-  return stripVTControlCharacters(text).replaceAll(/[\u0000-\u001f\u007f]/g, '?');
+  return stripVTControlCharacters(text).replaceAll(/\p{Cc}/gu, '?');
 }

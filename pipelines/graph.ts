@@ -54,8 +54,8 @@ export function buildGraph(config: ServiceConfig, settingsOf: MakeSettings): rea
 
   const receivers = idsOf(pipelines, 'receivers').map((id) => {
     const { factory, config: section } = config.receivers.get(id)!;
-    const metrics = metricsHeads.filter(({ receivers }) => receivers.includes(id)).map(({ head }) => head);
-    const logs = logsHeads.filter(({ receivers }) => receivers.includes(id)).map(({ head }) => head);
+    const metrics = metricsHeads.filter(({ from }) => from.includes(id)).map(({ head }) => head);
+    const logs = logsHeads.filter(({ from }) => from.includes(id)).map(({ head }) => head);
     const next: Consumers = {
       metrics: metrics.length > 0 ? fanOutMetrics(metrics) : undefined,
       logs: logs.length > 0 ? fanOutLogs(logs) : undefined,
@@ -69,10 +69,10 @@ function headsOf<Head>(
   pipelines: readonly PipelineConfig[],
   signal: PipelineConfig['signal'],
   make: (pipeline: PipelineConfig) => Head,
-): { receivers: readonly string[]; head: Head }[] {
+): { from: readonly string[]; head: Head }[] {
   return pipelines
     .filter((pipeline) => pipeline.signal === signal)
-    .map((pipeline) => ({ receivers: pipeline.receivers, head: make(pipeline) }));
+    .map((pipeline) => ({ from: pipeline.receivers, head: make(pipeline) }));
 }
 
 function idsOf(pipelines: readonly PipelineConfig[], kind: 'receivers' | 'exporters'): string[] {

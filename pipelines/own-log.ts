@@ -8,7 +8,7 @@ export interface OwnLogOptions {
   /** Only the console form has colours. */
   colours: boolean;
   /** Takes one line, newline included, at once: what is logged before a crash must not be lost. */
-  write(line: string): void;
+  write: (line: string) => void;
 }
 
 /** Our own log: one JSON object or one console line for each entry, with `bindings` in every one. */

@@ -63,6 +63,3 @@ export const telemetrySchema = z.strictObject({
 
 /** `service::telemetry`, parsed. */
 export type TelemetryConfig = z.infer<typeof telemetrySchema>;
-
-/** One of `service::telemetry::metrics::readers`. */
-export type ReaderConfig = TelemetryConfig['metrics']['readers'][number];

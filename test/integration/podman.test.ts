@@ -44,8 +44,8 @@ describe('Podman’s Docker-compatible API', requires('podman', 'bundle'), () =>
       return exits.length > 0 ? exits : undefined;
     });
     const told = exit!.attributes['container.exit.cause'] === 'stopped' ? asked : unasked;
-    const before = agent.logsOf(container.id).slice(0, -1).map(toTold);
-    await assertTold(container, ...before, told);
+    const earlier = agent.logsOf(container.id).slice(0, -1).map(toTold);
+    await assertTold(container, ...earlier, told);
   }
 
   it('tells an OOM kill of the main process and the exit that follows', async () => {

@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { isProcessAlive } from '../../receiver/main-process.ts';
+import { isProcessAlive, isProcessRunning } from '../../receiver/main-process.ts';
 
 /** Lines of /proc/<pid>/status (Linux 6.18), cut to those that matter. */
 const status = (state: string, pending: string, shared = '0000000000000000') =>
@@ -36,5 +36,28 @@ describe('isProcessAlive', () => {
     child.kill('SIGKILL');
     await new Promise((resolve) => child.once('exit', resolve));
     assert.equal(isProcessAlive('/', child.pid!), false);
+  });
+});
+
+describe('isProcessRunning', () => {
+  const cases: [string, string[], boolean][] = [
+    ['whose threads sleep', ['S', 'D'], false],
+    ['one thread of which runs', ['S', 'R'], true],
+  ];
+  for (const [title, states, expected] of cases) {
+    it(`says ${expected} of a process ${title}`, (t) => {
+      const root = mkdtempSync(join(tmpdir(), 'exit137-proc-'));
+      t.after(() => rmSync(root, { recursive: true }));
+      for (const [index, state] of states.entries()) {
+        mkdirSync(join(root, `proc/7/task/${7 + index}`), { recursive: true });
+        const stat = `${7 + index} (we) R b) ${state} 1 7 7 0 -1 4194560 100 0 0 0 1 2\n`;
+        writeFileSync(join(root, `proc/7/task/${7 + index}/stat`), stat);
+      }
+      assert.equal(isProcessRunning(root, 7), expected);
+    });
+  }
+
+  it('says true of a process that is gone, because it may be the victim', () => {
+    assert.equal(isProcessRunning('/nowhere', 7), true);
   });
 });
