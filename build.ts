@@ -14,6 +14,18 @@ const withoutUnused: Plugin = {
   },
 };
 
+/**
+ * Says on an old Node what is missing, before anything fails for lack of it. Imports come first whatever stands here:
+ * only names that old Nodes have too may be imported by name from `node:` modules.
+ */
+const versionGuard = [
+  "const [__nodeMajor, __nodeMinor] = process.versions.node.split('.').map(Number);",
+  'if (__nodeMajor < 22 || (__nodeMajor === 22 && __nodeMinor < 15)) {',
+  '  process.stderr.write(`exit137: cannot run on Node.js ${process.versions.node}: it needs 22.15 or newer\\n`);',
+  '  process.exit(1);',
+  '}',
+].join('\n');
+
 /** CommonJS packages inside an ES module still expect these three. */
 const commonJsNames = [
   "import { createRequire as __createRequire } from 'node:module';",
@@ -32,7 +44,7 @@ await build({
   format: 'esm',
   target: 'node22',
   plugins: [withoutUnused],
-  banner: { js: `#!/usr/bin/env node\n${commonJsNames}` },
+  banner: { js: `#!/usr/bin/env node\n${versionGuard}\n${commonJsNames}` },
   // Whitespace and dead branches go; names stay, so that a stack trace can be read.
   minifyWhitespace: true,
   minifySyntax: true,

@@ -5,6 +5,7 @@ import { makeDefaultConfig } from './command/default-config.ts';
 import { renderFindings } from './command/findings-table.ts';
 import { redact } from './command/redact.ts';
 import packageJson from './package.json' with { type: 'json' };
+import type { Logger } from './pipelines/component.ts';
 import { loadConfig, validateConfig, type ServiceConfig } from './pipelines/config.ts';
 import type { ExpandedTree } from './pipelines/config-expand.ts';
 import { ConfigError, describeError } from './pipelines/errors.ts';
@@ -35,10 +36,10 @@ async function main(args: readonly string[]): Promise<number> {
       case 'doctor':
         return await doctor(asked);
       case 'validate':
-        validateConfig(load(asked), factories);
+        validateConfig(warned(load(asked)), factories);
         return print('The configuration is valid.\n');
       case 'print-config':
-        return print(stringify(redact(load(asked).value)));
+        return print(stringify(redact(warned(load(asked)).value)));
       case 'run':
         return await run(asked);
     }
@@ -53,8 +54,15 @@ function load({ configs, settings }: Arguments): ExpandedTree {
   return loadConfig({ locations, settings, env });
 }
 
+/** Tells a person what is probably not meant so. */
+function warned(tree: ExpandedTree): ExpandedTree {
+  for (const warning of tree.warnings) process.stderr.write(`exit137: warning: ${warning}\n`);
+  return tree;
+}
+
 async function run(asked: Arguments): Promise<number> {
-  const config = validateConfig(load(asked), factories);
+  const tree = load(asked);
+  const config = validateConfig(tree, factories);
   const { logs, metrics } = config.service.telemetry;
   const logger = makeLogger({
     level: logs.level,
@@ -62,6 +70,8 @@ async function run(asked: Arguments): Promise<number> {
     colours: stderrColour,
     write: (line) => process.stderr.write(line),
   });
+  endOnFault(logger);
+  for (const warning of tree.warnings) logger.warn('the configuration is probably not meant so', { warning });
   if (asked.configs.length === 0) await showFindings(config);
   const telemetry = await startSelfTelemetry(config.service.telemetry, version, logger);
   const service = new Service(config, logger, (kind, id) => ({
@@ -88,6 +98,18 @@ function nextStopSignal(): Promise<NodeJS.Signals> {
   return promise;
 }
 
+/**
+ * What nobody handled is a fault of ours, and nobody knows what state it left: whoever runs us starts us again. A
+ * rejection that nobody handled comes here too.
+ */
+function endOnFault(logger: Logger): void {
+  process.on('uncaughtException', (error: unknown, origin) => {
+    const stack = error instanceof Error ? error.stack : undefined;
+    logger.error('ending after an error that nobody handled', { origin, error: describeError(error), stack });
+    process.exit(1);
+  });
+}
+
 /** The table that a person sees who has given no configuration. */
 async function showFindings({ receivers }: ServiceConfig): Promise<void> {
   for (const { config } of receivers.values()) {
@@ -97,7 +119,7 @@ async function showFindings({ receivers }: ServiceConfig): Promise<void> {
 }
 
 async function doctor(asked: Arguments): Promise<number> {
-  const { receivers } = validateConfig(load(asked), factories);
+  const { receivers } = validateConfig(warned(load(asked)), factories);
   for (const { id, config } of receivers.values()) {
     const findings = await probe(config as ReceiverConfig);
     const colour = process.stdout.isTTY && !process.env['NO_COLOR'];

@@ -65,6 +65,7 @@ function parse(args: readonly string[]) {
       },
     });
   } catch (error) {
-    throw new UsageError((error as Error).message);
+    // Of an unknown option Node also tells how to pass it as something else, which there is no use for.
+    throw new UsageError((error as Error).message.replace(/\. To specify a positional argument .*$/s, ''));
   }
 }

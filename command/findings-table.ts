@@ -1,4 +1,4 @@
-import { stripVTControlCharacters, styleText } from 'node:util';
+import { stripVTControlCharacters } from 'node:util';
 
 /** One row: what the receiver can use on this node, and how it stands. */
 export interface Finding {
@@ -9,7 +9,8 @@ export interface Finding {
   grant?: string;
 }
 
-const colours = { found: 'green', missing: 'red', unused: 'yellow' } as const;
+/** Green, red, yellow. */
+const colours = { found: 32, missing: 31, unused: 33 } as const;
 
 /** A short table of what was found and what is lost without the rest; with `advice`, what to do about it. */
 export function renderFindings(
@@ -19,7 +20,7 @@ export function renderFindings(
   const width = Math.max(...findings.map(({ what }) => what.length));
   const paint = (state: Finding['state']): string => {
     const padded = state.padEnd('missing'.length);
-    return colour ? styleText(colours[state], padded, { validateStream: false }) : padded;
+    return colour ? `\u001b[${colours[state]}m${padded}\u001b[39m` : padded;
   };
   const margin = ' '.repeat(width + 'missing'.length + 6);
   return findings
@@ -34,5 +35,5 @@ export function renderFindings(
 
 /** Paths and errors can hold anything. */
 function printable(text: string): string {
-  return stripVTControlCharacters(text).replaceAll(/\p{Cc}/gu, '?');
+  return stripVTControlCharacters(text).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
 }
