@@ -1,0 +1,74 @@
+import { maxTextLength, type KernelMessage } from './kmsg-record.ts';
+
+/** Messages that carry a cgroup path or a process name, and how they look when they are whole. */
+const splittable: readonly { begins: string; whole: RegExp }[] = [
+  { begins: 'oom-kill:', whole: /,pid=\d+,uid=-?\d+$/ },
+  { begins: 'Task in ', whole: / killed as a result of limit of \// },
+  { begins: 'Tasks in ', whole: / memory\.oom\.group set$/ },
+  { begins: 'Memory cgroup stats for ', whole: /:/ },
+  { begins: 'Killed process ', whole: /\)/ },
+  { begins: 'Kill process ', whole: /\)/ },
+  { begins: 'Memory cgroup out of memory', whole: /\)/ },
+  { begins: 'Out of memory', whole: /\)|no killable/ },
+];
+
+/** An incomplete message is given up after so many others: a storm of the others must not delay it for long. */
+const maxWait = 64;
+const maxPieces = 64;
+
+/**
+ * Joins messages that were split: long cgroup paths make the kernel write a record in pieces, with records of other
+ * CPUs between them, and a newline in a process's name splits a line of text. Only messages that tell of kills are held
+ * back, until the next one shows that they are whole; all others pass at once.
+ */
+export class SplitMessageJoiner {
+  #held: { message: KernelMessage; whole: RegExp; pieces: number; waited: number } | undefined;
+
+  /** Takes the next message and gives those that are known to be whole. */
+  feed(message: KernelMessage): KernelMessage[] {
+    const form = formOf(message.text);
+    if (this.#goesOn(message, form !== undefined)) {
+      this.#append(message);
+      return [];
+    }
+    const out: KernelMessage[] = [];
+    const held = this.#held;
+    if (held !== undefined && (form !== undefined || held.whole.test(held.message.text) || ++held.waited > maxWait)) {
+      out.push(held.message);
+      this.#held = undefined;
+    }
+    if (form === undefined) out.push(message);
+    else this.#held = { message, whole: form, pieces: 1, waited: 0 };
+    return out;
+  }
+
+  /** Gives up what is held back. */
+  flush(): KernelMessage[] {
+    const held = this.#held;
+    this.#held = undefined;
+    return held === undefined ? [] : [held.message];
+  }
+
+  #goesOn({ joint, sequence, monotonicUs, wallTimeMs }: KernelMessage, beginsAnew: boolean): boolean {
+    const held = this.#held;
+    if (held === undefined || held.pieces >= maxPieces) return false;
+    if (joint !== undefined) return !beginsAnew || !held.whole.test(held.message.text);
+    // Text without any prefix: a line that follows an unfinished one can only be its rest.
+    const bare = sequence === undefined && monotonicUs === undefined && wallTimeMs === undefined;
+    return bare && !beginsAnew && held.waited === 0 && !held.whole.test(held.message.text);
+  }
+
+  #append({ text, joint = '\n' }: KernelMessage): void {
+    const held = this.#held!;
+    held.pieces++;
+    const room = maxTextLength - held.message.text.length;
+    held.message = { ...held.message, text: held.message.text + `${joint}${text}`.slice(0, Math.max(0, room)) };
+  }
+}
+
+function formOf(text: string): RegExp | undefined {
+  const first = text.charCodeAt(0);
+  // O, T, K, M, o: a look at one character spares most messages the rest.
+  if (first !== 0x6f && first !== 0x4d && first !== 0x4b && first !== 0x54 && first !== 0x4f) return undefined;
+  return splittable.find(({ begins }) => text.startsWith(begins))?.whole;
+}
