@@ -48,7 +48,16 @@ function toConsole(line: string, colours: boolean): string {
   return `${[String(time).slice(11, 23), shown, String(message), facts.join(' ')].join('  ').trimEnd()}\n`;
 }
 
-/** Quoted where it is not one plain word; JSON escapes control characters. */
+/** Quoted where it is not one plain word. */
 function showValue(value: unknown): string {
-  return typeof value === 'string' && /^[\w./:@%+-]+$/.test(value) ? value : JSON.stringify(value);
+  return typeof value === 'string' && /^[\w./:@%+-]+$/.test(value) ? value : escape(JSON.stringify(value));
+}
+
+/** JSON leaves characters that a terminal obeys, that break lines or that turn the direction of text. */
+function escape(json: string): string {
+  return json.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
+    Array.from({ length: character.length }, (_, index) => character.charCodeAt(index))
+      .map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`)
+      .join(''),
+  );
 }

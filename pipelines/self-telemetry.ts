@@ -1,8 +1,10 @@
+import { readFile } from 'node:fs/promises';
 import type { Meter } from '@opentelemetry/api';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { MeterProvider, PeriodicExportingMetricReader, type IMetricReader } from '@opentelemetry/sdk-metrics';
 import type { Logger } from './component.ts';
 import { describeError } from './errors.ts';
+import { PrometheusReader } from './prometheus-reader.ts';
 import type { TelemetryConfig } from './telemetry-config.ts';
 
 /** What the service tells of itself. */
@@ -11,6 +13,9 @@ export interface SelfTelemetry {
   /** Sends what is left and closes the readers. Never rejects. */
   shutdown(): Promise<void>;
 }
+
+/** A reader whose destination is away must not keep the process. */
+const shutdownTimeoutMs = 2_000;
 
 /**
  * Sets up the metrics of the service itself, read as `service::telemetry::metrics` says. A reader that cannot work (a
@@ -33,38 +38,69 @@ export async function startSelfTelemetry(
     meter,
     shutdown: () =>
       provider
-        .shutdown()
+        .shutdown({ timeoutMillis: shutdownTimeoutMs })
         .catch((error: unknown) => logger.warn('self-telemetry could not be closed', { error: describeError(error) })),
   };
 }
 
 type ReaderConfig = TelemetryConfig['metrics']['readers'][number];
 
-/** The exporters are loaded where they are configured only: each costs memory. */
 async function makeReader({ pull, periodic }: ReaderConfig, logger: Logger): Promise<IMetricReader | undefined> {
-  if (periodic !== undefined) {
-    const { OTLPMetricExporter } = await import('@opentelemetry/exporter-metrics-otlp-grpc');
-    const { endpoint, headers } = periodic.exporter.otlp;
-    const { Metadata } = await import('@grpc/grpc-js');
-    const metadata = new Metadata();
-    for (const [key, value] of Object.entries(headers)) metadata.set(key, value);
-    const exporter = new OTLPMetricExporter({ url: endpoint, metadata });
-    return new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: periodic.interval });
-  }
-  if (pull === undefined) return undefined;
-  const { PrometheusExporter } = await import('@opentelemetry/exporter-prometheus');
-  const { host, port } = pull.exporter.prometheus;
-  const reader = new PrometheusExporter({ host, port, preventServerStart: true });
   try {
-    await reader.startServer();
-    return reader;
+    if (periodic !== undefined) return await makePeriodicReader(periodic);
+    return pull === undefined ? undefined : await makePullReader(pull.exporter.prometheus, logger);
   } catch (error) {
-    const endpoint = `${host}:${port}`;
-    logger.warn('self-telemetry cannot be offered for scraping; going on without', {
-      endpoint,
-      error: describeError(error),
-    });
+    const what = periodic === undefined ? 'offered for scraping' : 'sent';
+    logger.warn(`self-telemetry cannot be ${what}; going on without`, { error: describeError(error) });
     return undefined;
+  }
+}
+
+async function makePullReader(
+  { host, port }: NonNullable<ReaderConfig['pull']>['exporter']['prometheus'],
+  logger: Logger,
+): Promise<IMetricReader> {
+  let told = false;
+  const reader = new PrometheusReader(host, port, (error) => {
+    if (!told) logger.warn('a scrape of self-telemetry failed; told once', { error: describeError(error) });
+    told = true;
+  });
+  const address = await reader.start();
+  logger.info('self-telemetry can be scraped', { url: `http://${address}/metrics` });
+  return reader;
+}
+
+/** gRPC is loaded where it is configured only: it costs memory. */
+async function makePeriodicReader({
+  interval,
+  timeout,
+  exporter,
+}: NonNullable<ReaderConfig['periodic']>): Promise<IMetricReader> {
+  const { OTLPMetricExporter } = await import('@opentelemetry/exporter-metrics-otlp-grpc');
+  const { credentials, Metadata } = await import('@grpc/grpc-js');
+  const { endpoint, certificate, headers } = exporter.otlp;
+  const metadata = new Metadata();
+  for (const [key, value] of Object.entries(headers)) metadata.set(key, value);
+  const exportTimeoutMillis = Math.min(timeout, interval);
+  return new PeriodicExportingMetricReader({
+    exporter: new OTLPMetricExporter({
+      url: endpoint,
+      metadata,
+      timeoutMillis: exportTimeoutMillis,
+      credentials: endpoint.startsWith('http:')
+        ? credentials.createInsecure()
+        : credentials.createSsl(certificate === undefined ? undefined : await readCertificate(certificate)),
+    }),
+    exportIntervalMillis: interval,
+    exportTimeoutMillis,
+  });
+}
+
+async function readCertificate(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw new Error(`cannot read certificate "${path}"`, { cause: error });
   }
 }
 

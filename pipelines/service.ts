@@ -3,6 +3,9 @@ import type { ServiceConfig } from './config.ts';
 import { describeError } from './errors.ts';
 import { buildGraph, type MakeSettings, type Node } from './graph.ts';
 
+/** Past the deadline components need a moment to drop and count what is left. */
+const graceMs = 1_000;
+
 /** Runs what a configuration describes. */
 export class Service {
   readonly #extensions: readonly (Node & { component: Extension })[];
@@ -34,7 +37,8 @@ export class Service {
 
   /**
    * Stops components from receivers to exporters, so that each passes on what it holds to one that still takes it;
-   * extensions last. Past the deadline components drop and count. Never rejects; safe to call twice.
+   * extensions last. Past the deadline components drop and count, and one that does not
+   * come to an end is left alone. Never rejects; safe to call twice.
    */
   shutdown(deadline: AbortSignal): Promise<void> {
     this.#stopped ??= this.#stop(deadline);
@@ -55,7 +59,8 @@ export class Service {
 
   async #stopOne({ id, component }: Node, deadline: AbortSignal): Promise<void> {
     try {
-      await component.shutdown(deadline);
+      if (await settlesInTime(component.shutdown(deadline), deadline)) return;
+      this.#logger.error('component did not shut down in time; going on without it', { component: id });
     } catch (error) {
       this.#logger.error('component failed to shut down', { component: id, error: describeError(error) });
     }
@@ -63,5 +68,22 @@ export class Service {
 
   #setReady(ready: boolean): void {
     for (const { component } of this.#extensions) component.setReady?.(ready);
+  }
+}
+
+/** Whether it comes to an end before the deadline or a moment after. Rejects as it does. */
+async function settlesInTime(stopping: Promise<void>, deadline: AbortSignal): Promise<boolean> {
+  const { promise: tooLate, resolve } = Promise.withResolvers<boolean>();
+  let timer: NodeJS.Timeout | undefined;
+  const expire = () => {
+    timer = setTimeout(() => resolve(false), graceMs);
+  };
+  if (deadline.aborted) expire();
+  else deadline.addEventListener('abort', expire, { once: true });
+  try {
+    return await Promise.race([stopping.then(() => true), tooLate]);
+  } finally {
+    clearTimeout(timer);
+    deadline.removeEventListener('abort', expire);
   }
 }

@@ -1,13 +1,13 @@
-import { createServer } from 'node:http';
-import { once } from 'node:events';
 import * as z from 'zod';
 import type { ExtensionFactory } from '../component.ts';
+import { describeError } from '../errors.ts';
+import { makeHttpEndpoint } from '../http-endpoint.ts';
 
 const configSchema = z.strictObject({
   /** `host:port`. */
   endpoint: z
     .string()
-    .regex(/^.+:\d{1,5}$/, 'expected host:port')
+    .refine((value) => /^.+:\d{1,5}$/.test(value) && portOf(value) <= 65_535, 'expected host:port')
     .default('localhost:13133'),
   path: z.string().startsWith('/').default('/'),
 });
@@ -16,27 +16,32 @@ const configSchema = z.strictObject({
 export const healthCheck: ExtensionFactory<z.infer<typeof configSchema>> = {
   type: 'health_check',
   configSchema,
-  create({ endpoint, path }) {
+  create({ endpoint, path }, { logger }) {
     let upSince: Date | undefined;
-    const server = createServer((request, response) => {
-      const { pathname } = new URL(request.url ?? '/', 'http://localhost');
-      if (pathname !== path) return void response.writeHead(404).end();
+    let told = false;
+    const answer = () => {
       const status = upSince === undefined ? 'Server not available' : 'Server available';
-      response.writeHead(upSince === undefined ? 503 : 200, { 'content-type': 'application/json' });
-      response.end(JSON.stringify({ status, upSince: upSince ?? new Date(0), uptime: formatUptime(upSince) }));
-    });
-    const colon = endpoint.lastIndexOf(':');
-    const host = endpoint.slice(0, colon).replace(/^\[(.*)\]$/, '$1');
+      const body = { status, upSince: upSince ?? new Date(0), uptime: formatUptime(upSince) };
+      return {
+        status: upSince === undefined ? 503 : 200,
+        contentType: 'application/json',
+        body: JSON.stringify(body),
+      };
+    };
+    const onError = (error: unknown) => {
+      if (!told) logger.warn('a health check failed to be answered; told once', { error: describeError(error) });
+      told = true;
+    };
+    const host = endpoint.slice(0, endpoint.lastIndexOf(':')).replace(/^\[(.*)\]$/, '$1');
+    const server = makeHttpEndpoint({ host, port: portOf(endpoint), path, answer, onError });
     return {
       async start() {
-        server.listen(Number(endpoint.slice(colon + 1)), host);
-        await once(server, 'listening');
+        const address = await server.start();
+        logger.info('health can be checked', { url: `http://${address}${path}` });
       },
       async shutdown() {
         upSince = undefined;
-        if (!server.listening) return;
-        server.closeAllConnections();
-        await new Promise((resolve) => server.close(resolve));
+        await server.close();
       },
       setReady(ready) {
         upSince = ready ? new Date() : undefined;
@@ -44,6 +49,10 @@ export const healthCheck: ExtensionFactory<z.infer<typeof configSchema>> = {
     };
   },
 };
+
+function portOf(endpoint: string): number {
+  return Number(endpoint.slice(endpoint.lastIndexOf(':') + 1));
+}
 
 /** Seconds with a unit, as Go writes a duration. */
 function formatUptime(since: Date | undefined): string {
