@@ -58,9 +58,9 @@ export function parseKillLine(text: string): KillLine | undefined {
     const skipped = /^([^]{0,64})\) is already exiting/.exec(rest);
     return skipped === null ? undefined : { kind: 'kill_skipped', ...subject, comm: skipped[1]! };
   }
-  const sharing = /^([^]{0,64})\) sharing same memory$/.exec(rest);
+  const sharing = /^([^]{0,64})\) sharing same memory(?:\n|$)/.exec(rest);
   if (sharing !== null) return { kind: 'killed', ...subject, comm: sharing[1]!, sharing: true };
-  const announced = /^([^]{0,64})\) score \d{1,10} or sacrifice child$/.exec(rest);
+  const announced = /^([^]{0,64})\) score \d{1,10} or sacrifice child(?:\n|$)/.exec(rest);
   return announced === null ? undefined : { kind: 'kill_announced', ...subject, comm: announced[1]! };
 }
 

@@ -40,6 +40,7 @@ export class LogLineReader {
   read(line: string): KernelMessage | undefined {
     const text = line.length > maxTextLength ? line.slice(0, maxTextLength) : line;
     if (this.#before === 'kmsg' && text.startsWith(' ')) return undefined;
+    if (text.trim() === '') return undefined;
     const record = parseKmsgRecord(text);
     if (record !== undefined) {
       this.#before = 'kmsg';

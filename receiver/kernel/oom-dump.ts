@@ -77,6 +77,7 @@ export class OomDump {
     const statFits = this.#statMemcg === undefined || oomMemcg === undefined || this.#statMemcg === oomMemcg;
     const usage = statFits && !this.#usageContradicts ? this.#usage : undefined;
     const tableFits = this.#tables === 1 && (victimPid === undefined || this.table?.lists(victimPid) !== false);
+    const tasks = this.table?.largest ?? [];
     return {
       ...own,
       triggerComm: this.triggerComm,
@@ -84,7 +85,7 @@ export class OomDump {
       sysrq: this.sysrq,
       ...usage,
       memoryStat: statFits && !this.#usageContradicts ? this.#stat : undefined,
-      tasks: tableFits ? this.table?.largest : undefined,
+      tasks: tableFits && tasks.length > 0 ? tasks : undefined,
     };
   }
 

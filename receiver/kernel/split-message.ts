@@ -22,7 +22,7 @@ const maxPieces = 64;
  * back, until the next one shows that they are whole; all others pass at once.
  */
 export class SplitMessageJoiner {
-  #held: { message: KernelMessage; whole: RegExp; pieces: number; waited: number } | undefined;
+  #held: { message: KernelMessage; whole: RegExp; wholeText?: string; pieces: number; waited: number } | undefined;
 
   /** Takes the next message and gives those that are known to be whole. */
   feed(message: KernelMessage): KernelMessage[] {
@@ -34,8 +34,7 @@ export class SplitMessageJoiner {
     const out: KernelMessage[] = [];
     const held = this.#held;
     if (held !== undefined && (form !== undefined || held.whole.test(held.message.text) || ++held.waited > maxWait)) {
-      out.push(held.message);
-      this.#held = undefined;
+      out.push(...this.flush());
     }
     if (form === undefined) out.push(message);
     else this.#held = { message, whole: form, pieces: 1, waited: 0 };
@@ -46,7 +45,10 @@ export class SplitMessageJoiner {
   flush(): KernelMessage[] {
     const held = this.#held;
     this.#held = undefined;
-    return held === undefined ? [] : [held.message];
+    if (held === undefined) return [];
+    const { message, whole, wholeText } = held;
+    // What followed it was no part of it, if it was whole only before.
+    return [whole.test(message.text) ? message : { ...message, text: wholeText ?? message.text }];
   }
 
   #goesOn({ joint, sequence, monotonicUs, wallTimeMs }: KernelMessage, beginsAnew: boolean): boolean {
@@ -61,6 +63,7 @@ export class SplitMessageJoiner {
   #append({ text, joint = '\n' }: KernelMessage): void {
     const held = this.#held!;
     held.pieces++;
+    if (held.whole.test(held.message.text)) held.wholeText = held.message.text;
     const room = maxTextLength - held.message.text.length;
     held.message = { ...held.message, text: held.message.text + `${joint}${text}`.slice(0, Math.max(0, room)) };
   }
