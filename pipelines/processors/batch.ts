@@ -11,7 +11,7 @@ const configSchema = z
     send_batch_size: z.int().positive().default(8192),
     /** … or when its first item has waited so long. 0: each piece of data is passed on at once. */
     timeout: duration.default(200),
-    /** Larger batches are split; 0 is no limit. */
+    /** Larger batches are split, though not what one resource has in metrics; 0 is no limit. */
     send_batch_max_size: z.int().nonnegative().default(0),
   })
   .refine(
@@ -46,6 +46,9 @@ export const batch: ProcessorFactory<BatchConfig> = {
   },
 };
 
+/** Batches that the next component has neither taken nor refused. It may wait for its destination. */
+const mostPassing = 100;
+
 class Batcher<Item> implements Component {
   readonly #config: BatchConfig;
   readonly #sizeOf: (item: Item) => number;
@@ -54,7 +57,7 @@ class Batcher<Item> implements Component {
   #held: Item[] = [];
   #heldSize = 0;
   #timer: NodeJS.Timeout | undefined;
-  #passing: Promise<void> = Promise.resolve();
+  readonly #passing = new Set<Promise<void>>();
 
   constructor(
     config: BatchConfig,
@@ -75,13 +78,19 @@ class Batcher<Item> implements Component {
 
   async start(): Promise<void> {}
 
-  async shutdown(): Promise<void> {
+  async shutdown(deadline: AbortSignal): Promise<void> {
     this.#flush();
-    await this.#passing;
+    await Promise.race([Promise.all(this.#passing), aborted(deadline)]);
   }
 
-  /** Resolves once the items are held; whoever refuses them later is counted there. */
+  /**
+   * Resolves once the items are held; what is refused later is counted here. Rejects where too many batches wait for
+   * the next component.
+   */
   async add(items: readonly Item[]): Promise<void> {
+    if (this.#passing.size >= mostPassing) {
+      throw new Error(`cannot hold more: the next component has not taken the last ${mostPassing} batches`);
+    }
     if (this.#config.timeout === 0) return this.#pass([...items]);
     for (const item of items) this.#hold(item);
     if (this.#heldSize > 0) this.#timer ??= setTimeout(() => this.#flush(), this.#config.timeout);
@@ -103,9 +112,18 @@ class Batcher<Item> implements Component {
     const [items, size] = [this.#held, this.#heldSize];
     this.#held = [];
     this.#heldSize = 0;
-    const passed = this.#pass(items).catch((error: unknown) => this.#refused(size, error));
-    this.#passing = Promise.all([this.#passing, passed]).then(() => undefined);
+    const passed = this.#pass(items)
+      .catch((error: unknown) => this.#refused(size, error))
+      .finally(() => this.#passing.delete(passed));
+    this.#passing.add(passed);
   }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  signal.addEventListener('abort', () => resolve(), { once: true });
+  return promise;
 }
 
 function countPoints({ scopeMetrics }: ResourceMetrics): number {

@@ -32,7 +32,7 @@ export const resource: ProcessorFactory<z.infer<typeof configSchema>> = {
     const change = makeChange(config.attributes);
     return {
       ...nothingToRun,
-      consumeMetrics: (metrics) =>
+      consumeMetrics: async (metrics) =>
         next.consumeMetrics(metrics.map((entry) => ({ ...entry, resource: change(entry.resource) }))),
     };
   },
@@ -40,7 +40,8 @@ export const resource: ProcessorFactory<z.infer<typeof configSchema>> = {
     const change = makeChange(config.attributes);
     return {
       ...nothingToRun,
-      consumeLogs: (logs) => next.consumeLogs(logs.map((record) => ({ ...record, resource: change(record.resource) }))),
+      consumeLogs: async (logs) =>
+        next.consumeLogs(logs.map((record) => ({ ...record, resource: change(record.resource) }))),
     };
   },
 };
@@ -52,7 +53,11 @@ function makeChange(actions: readonly Action[]): (resource: Resource) => Resourc
   const changed = new WeakMap<Resource, Resource>();
   return (original) => {
     let made = changed.get(original);
-    if (made === undefined) changed.set(original, (made = resourceFromAttributes(apply(actions, original.attributes))));
+    if (made === undefined) {
+      const { attributes, schemaUrl } = original;
+      made = resourceFromAttributes(apply(actions, attributes), { schemaUrl });
+      changed.set(original, made);
+    }
     return made;
   };
 }
@@ -60,11 +65,15 @@ function makeChange(actions: readonly Action[]): (resource: Resource) => Resourc
 function apply(actions: readonly Action[], original: Attributes): Attributes {
   const attributes = { ...original };
   for (const { key, action: kind, value, from_attribute } of actions) {
-    const wanted = from_attribute === undefined ? value : attributes[from_attribute];
+    const wanted = from_attribute === undefined ? value : ownValue(attributes, from_attribute);
     if (kind === 'delete') delete attributes[key];
-    else if (wanted !== undefined && isWanted(kind, key in attributes)) attributes[key] = wanted;
+    else if (wanted !== undefined && isWanted(kind, Object.hasOwn(attributes, key))) attributes[key] = wanted;
   }
   return attributes;
+}
+
+function ownValue(attributes: Attributes, key: string): Attributes[string] {
+  return Object.hasOwn(attributes, key) ? attributes[key] : undefined;
 }
 
 function isWanted(kind: 'insert' | 'update' | 'upsert', present: boolean): boolean {
