@@ -145,7 +145,13 @@ export function scopeOfLimit(oomMemcg: string, taskMemcg: string = oomMemcg): Li
   if (oomMemcg === podMemcg) return 'pod';
   if (kubepodsMemcg !== undefined && isOfQos(oomMemcg, kubepodsMemcg)) return 'node_allocatable';
   const around = identifyMemcg(oomMemcg).containerMemcg === oomMemcg && taskMemcg.startsWith(`${oomMemcg}/`);
-  return around || isSystemContainer(oomMemcg) ? 'node' : 'unknown';
+  if (around || isSystemContainer(oomMemcg)) return 'node';
+  return isBelowDocker(oomMemcg) ? 'container' : 'unknown';
+}
+
+/** Whatever its name: all groups right below that of Docker are containers, but for those of builds. */
+function isBelowDocker(memcg: string): boolean {
+  return memcg !== '/docker/buildkit' && /^\/docker\/[^/]+$/.test(memcg);
 }
 
 /** crun puts the processes into a group `container` below the container's own, and on v1 the limit, too. */

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import * as fc from 'fast-check';
+import type { KernelMessage } from '../../../receiver/kernel/kmsg-record.ts';
+import { LogLineReader } from '../../../receiver/kernel/log-line.ts';
+import { known } from './reading.ts';
+
+const nowMs = new Date(2026, 10, 20).getTime();
+const text = 'hog invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0';
+
+function read(...lines: string[]): (KernelMessage | undefined)[] {
+  const reader = new LogLineReader(() => nowMs);
+  return lines.map((line) => known(reader.read(line)) as KernelMessage | undefined);
+}
+
+const monotonicUs = 3_091_534;
+const local = (...parts: [number, number, number, number, number, number]): number => new Date(...parts).getTime();
+
+describe('LogLineReader', () => {
+  const forms: [name: string, prefix: string, position: Omit<KernelMessage, 'text'>][] = [
+    ['/dev/kmsg', '4,462,3091534,-;', { sequence: 462, monotonicUs, facility: 0 }],
+    ['dmesg', '[    3.091534] ', { monotonicUs }],
+    ['dmesg with the caller', '[    3.091534][  T134] ', { monotonicUs }],
+    ['dmesg of util-linux 2.40 with the caller', '[    3.091534] [    C1] ', { monotonicUs }],
+    ['dmesg --show-delta', '[    3.091534 <    0.000012>] ', { monotonicUs }],
+    ['dmesg --raw', '<4>[    3.091534] ', { monotonicUs, facility: 0 }],
+    ['dmesg --raw of a process', '<12>[    3.091534] ', { monotonicUs, facility: 1 }],
+    ['dmesg --decode', 'kern  :warn  : [    3.091534] ', { monotonicUs, facility: 0 }],
+    ['dmesg --decode of a process', 'user  :warn  : [    3.091534] ', { monotonicUs, facility: 1 }],
+    ['dmesg --ctime', '[Wed Nov 12 20:13:52 2025] ', { wallTimeMs: local(2025, 10, 12, 20, 13, 52) }],
+    ['dmesg --ctime, early in a month', '[Sat Nov  1 20:13:52 2025] ', { wallTimeMs: local(2025, 10, 1, 20, 13, 52) }],
+    ['dmesg --reltime', '[  +0.000123] ', {}],
+    [
+      'dmesg --time-format=iso',
+      '2025-11-12T20:13:52,091534+01:00 ',
+      { wallTimeMs: Date.UTC(2025, 10, 12, 19, 13, 52, 91) },
+    ],
+    ['journalctl', 'Nov 12 20:13:52 node-7 kernel: ', { wallTimeMs: local(2026, 10, 12, 20, 13, 52) }],
+    ['journalctl --no-hostname', 'Nov 12 20:13:52 kernel: ', { wallTimeMs: local(2026, 10, 12, 20, 13, 52) }],
+    ['journalctl of last year', 'Dec 24 20:13:52 node-7 kernel: ', { wallTimeMs: local(2025, 11, 24, 20, 13, 52) }],
+    [
+      'journalctl -o short-precise',
+      'Nov 12 20:13:52.250000 node-7 kernel: ',
+      { wallTimeMs: local(2026, 10, 12, 20, 13, 52) + 250 },
+    ],
+    [
+      'journalctl -o short-iso',
+      '2025-11-12T20:13:52+0100 node-7 kernel: ',
+      { wallTimeMs: Date.UTC(2025, 10, 12, 19, 13, 52) },
+    ],
+    [
+      'journalctl -o short-full',
+      'Wed 2025-11-12 20:13:52 UTC node-7 kernel: ',
+      { wallTimeMs: Date.UTC(2025, 10, 12, 20, 13, 52) },
+    ],
+    ['journalctl -o short-unix', '1762974832.250000 node-7 kernel: ', { wallTimeMs: 1_762_974_832_250 }],
+    ['journalctl -o short-monotonic', '[    3.091534] node-7 kernel: ', { monotonicUs }],
+    [
+      'syslog',
+      'Nov  2 20:13:52 node-7 kernel: [    3.091534] ',
+      { monotonicUs, wallTimeMs: local(2026, 10, 2, 20, 13, 52) },
+    ],
+    [
+      'rsyslog of Debian 12',
+      '2025-11-12T20:13:52.091534+01:00 node-7 kernel: [    3.091534] ',
+      { monotonicUs, wallTimeMs: Date.UTC(2025, 10, 12, 19, 13, 52, 91) },
+    ],
+    ['bare text', '', {}],
+  ];
+  for (const [name, prefix, position] of forms) {
+    it(`reads ${name}`, () => assert.deepEqual(read(`${prefix}${text}`), [{ ...position, text }]));
+  }
+
+  it('leaves out what other programs wrote to a journal or syslog file', () => {
+    const lines = [
+      'Nov 12 20:13:52 node-7 app[12]: Killed process 1 (x) total-vm:1kB, anon-rss:1kB, file-rss:0kB',
+      'Nov 12 20:13:52 node-7 app: kernel: Killed process 1 (x) total-vm:1kB, anon-rss:1kB, file-rss:0kB',
+      '2025-11-12T20:13:52+0100 node-7 app[12]: Killed process 1 (x) total-vm:1kB',
+      '1762974832.250000 node-7 app[12]: Killed process 1 (x) total-vm:1kB',
+    ];
+    assert.deepEqual(read(...lines), [undefined, undefined, undefined, undefined]);
+  });
+
+  it('leaves out empty lines and the keys of a record', () => {
+    assert.deepEqual(read('6,1,2,-;usb', ' SUBSYSTEM=usb', '', '   '), [
+      { sequence: 1, monotonicUs: 2, facility: 0, text: 'usb' },
+      undefined,
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it('tells that a line without prefix goes on with the one before that has one', () => {
+    assert.deepEqual(read('[    1.000000] Killed process 137 (nl', '               name) total-vm:1kB').at(-1), {
+      text: 'name) total-vm:1kB',
+      joint: '\n',
+    });
+    assert.deepEqual(read('a', 'b').at(-1), { text: 'b' });
+  });
+
+  it('keeps a row of the task table, whose bracket is no time', () => {
+    const row = '[    134]     0   134     5373     5122    77824        0             0 hog';
+    assert.deepEqual(read(row), [{ text: row }]);
+    assert.deepEqual(read(`[    3.091534] ${row}`), [{ monotonicUs, text: row }]);
+  });
+
+  it('never throws and bounds the text', () => {
+    const prefix = fc.constantFrom(...forms.map(([, start]) => start));
+    fc.assert(
+      fc.property(fc.array(fc.tuple(prefix, fc.string())), (lines) => void read(...lines.map((line) => line.join('')))),
+    );
+    assert.ok(read('a'.repeat(100_000))[0]!.text.length <= 32_768);
+  });
+});
