@@ -6,7 +6,7 @@ import { identifyCgroup, identifyMemcg, scopeOfLimit, type MemcgIdentity } from 
 const id = '7c1f9d0e2b3a48596a7b8c9dae0f1b2c3d4e5f60718293a4b5c6d7e8f9012345';
 const outer = '722f40c6405f6933ac2722e40a40fef4c52e36b2ba0e44bdd1a8aba0027ca313';
 const uid = '5a1f3c62-0b5e-4a51-9e0f-6f1f5b1d2c3e';
-const uid_ = uid.replaceAll('-', '_');
+const sliceUid = uid.replaceAll('-', '_');
 const staticUid = '8a9d3c1e5b7f40629a1c3e5d7f9b0a2c';
 
 type Facts = Partial<Omit<MemcgIdentity, 'containerIds'>>;
@@ -20,20 +20,20 @@ const layouts: [path: string, facts: Facts][] = [
   [`/kubepods/pod${uid}/${id}`, k8s(undefined, 'guaranteed')],
   [`/kubepods/burstable/pod${staticUid}/${id}`, k8s(undefined, 'burstable', staticUid)],
   [
-    `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${uid_}.slice/cri-containerd-${id}.scope`,
+    `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${sliceUid}.slice/cri-containerd-${id}.scope`,
     k8s('containerd', 'burstable'),
   ],
   [
-    `/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod${uid_}.slice/docker-${id}.scope`,
+    `/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod${sliceUid}.slice/docker-${id}.scope`,
     k8s('docker', 'besteffort'),
   ],
-  [`/kubepods.slice/kubepods-pod${uid_}.slice/crio-${id}.scope/container`, k8s('cri-o', 'guaranteed')],
+  [`/kubepods.slice/kubepods-pod${sliceUid}.slice/crio-${id}.scope/container`, k8s('cri-o', 'guaranteed')],
   [
     `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${staticUid}.slice/crio-${id}.scope`,
     k8s('cri-o', 'burstable', staticUid),
   ],
   [
-    `/system.slice/containerd.service/kubepods-burstable-pod${uid_}.slice:cri-containerd:${id}`,
+    `/system.slice/containerd.service/kubepods-burstable-pod${sliceUid}.slice:cri-containerd:${id}`,
     k8s('containerd', 'burstable'),
   ],
   [`/docker/${id}`, { containerId: id, runtime: 'docker' }],
@@ -55,7 +55,7 @@ const layouts: [path: string, facts: Facts][] = [
   [`/kubepods/burstable/pod${uid}/crio-conmon-${id}`, { podUid: uid, qosClass: 'burstable' }],
   [`/docker/${outer}/kubelet/kubepods/besteffort/pod${uid}/${id}`, k8s(undefined, 'besteffort')],
   [
-    `/docker/${outer}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod${uid_}.slice/cri-containerd-${id}.scope`,
+    `/docker/${outer}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod${sliceUid}.slice/cri-containerd-${id}.scope`,
     k8s('containerd', 'burstable'),
   ],
   [`/docker/${outer}/docker/${id}/app`, { containerId: id, runtime: 'docker' }],
@@ -108,7 +108,7 @@ describe('identifyCgroup', () => {
 });
 
 const slices = `/kubepods.slice/kubepods-burstable.slice`;
-const podSlice = `${slices}/kubepods-burstable-pod${uid_}.slice`;
+const podSlice = `${slices}/kubepods-burstable-pod${sliceUid}.slice`;
 const scope = `${podSlice}/cri-containerd-${id}.scope`;
 const nested = `/docker/${outer}/kubelet/kubepods/burstable/pod${uid}/${id}`;
 

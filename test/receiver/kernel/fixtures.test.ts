@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { identifyMemcg, scopeOfLimit } from '../../../receiver/cgroup/identity.ts';
 import { parseKmsgRecord } from '../../../receiver/kernel/kmsg-record.ts';
-import type { OomVictim } from '../../../receiver/kernel/oom-report.ts';
+import type { OomVictim } from '../../../receiver/kernel/oom-event.ts';
 import { known, readLog, readVictims } from './reading.ts';
 
 /** A recording of real kills, and what is known of them from the counters and from who was started. */

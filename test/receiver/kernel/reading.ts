@@ -1,5 +1,6 @@
 import { LogLineReader } from '../../../receiver/kernel/log-line.ts';
-import { OomReports, type OomEvent, type OomVictim } from '../../../receiver/kernel/oom-report.ts';
+import type { OomEvent, OomVictim } from '../../../receiver/kernel/oom-event.ts';
+import { OomReports } from '../../../receiver/kernel/oom-report.ts';
 
 /** What the lines of a log tell, in whatever form. */
 export function readLog(log: string | readonly string[], pageBytes = 4096): OomEvent[] {
