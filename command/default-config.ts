@@ -19,20 +19,27 @@ export function makeDefaultConfig(env: NodeJS.ProcessEnv): string {
 
 function otlpExporter(env: NodeJS.ProcessEnv, endpoint: string): Record<string, unknown> {
   const protocol = env['OTEL_EXPORTER_OTLP_PROTOCOL'] || (portOf(endpoint) === '4317' ? 'grpc' : 'http/protobuf');
+  const [timeout, compression, certificate] = ['TIMEOUT', 'COMPRESSION', 'CERTIFICATE'].map((name) => {
+    return literal(env[`OTEL_EXPORTER_OTLP_${name}`] ?? '');
+  });
   const common = {
-    // A `$` in what the environment says is one, and no reference.
-    endpoint: endpoint.replaceAll('$', '$$$$'),
+    endpoint: literal(endpoint),
     headers: parseHeaders(env['OTEL_EXPORTER_OTLP_HEADERS'] ?? ''),
-    ...(env['OTEL_EXPORTER_OTLP_TIMEOUT'] ? { timeout: `${env['OTEL_EXPORTER_OTLP_TIMEOUT']}ms` } : {}),
-    ...(env['OTEL_EXPORTER_OTLP_COMPRESSION'] ? { compression: env['OTEL_EXPORTER_OTLP_COMPRESSION'] } : {}),
+    ...(timeout ? { timeout: `${timeout}ms` } : {}),
+    ...(compression ? { compression } : {}),
   };
-  const tls = env['OTEL_EXPORTER_OTLP_CERTIFICATE'] ? { ca_file: env['OTEL_EXPORTER_OTLP_CERTIFICATE'] } : {};
+  const tls = certificate ? { ca_file: certificate } : {};
   if (protocol === 'grpc') {
     const insecure = env['OTEL_EXPORTER_OTLP_INSECURE'] === 'true' || endpoint.startsWith('http://');
     return { otlp_grpc: { ...common, tls: { ...tls, ...(insecure ? { insecure } : {}) } } };
   }
   const encoding = protocol === 'http/json' ? 'json' : 'proto';
   return { otlp_http: { ...common, encoding, ...(Object.keys(tls).length > 0 ? { tls } : {}) } };
+}
+
+/** A `$` in what the environment says is one, and no reference. */
+function literal(text: string): string {
+  return text.replaceAll('$', '$$$$');
 }
 
 function portOf(endpoint: string): string | undefined {
@@ -44,7 +51,7 @@ function parseHeaders(text: string): Record<string, string> {
   const pairs = text.split(',').flatMap((pair) => {
     const equals = pair.indexOf('=');
     if (equals < 1) return [];
-    return [[pair.slice(0, equals).trim(), decode(pair.slice(equals + 1).trim()).replaceAll('$', '$$$$')] as const];
+    return [[pair.slice(0, equals).trim(), literal(decode(pair.slice(equals + 1).trim()))] as const];
   });
   return Object.fromEntries(pairs);
 }

@@ -17,7 +17,7 @@ export function renderFindings(
   findings: readonly Finding[],
   { colour, advice }: { colour: boolean; advice: boolean },
 ): string {
-  const width = Math.max(...findings.map(({ what }) => what.length));
+  const width = Math.max(0, ...findings.map(({ what }) => what.length));
   const paint = (state: Finding['state']): string => {
     const padded = state.padEnd('missing'.length);
     return colour ? `\u001b[${colours[state]}m${padded}\u001b[39m` : padded;

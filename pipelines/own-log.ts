@@ -13,8 +13,8 @@ export interface OwnLogOptions {
 
 /** Our own log: one JSON object or one console line for each entry, with `bindings` in every one. */
 export function makeLogger(options: OwnLogOptions): Logger & { child(bindings: Record<string, unknown>): Logger } {
-  const write =
-    options.encoding === 'json' ? options.write : (line: string) => options.write(toConsole(line, options.colours));
+  const write = (line: string) =>
+    options.write(`${options.encoding === 'json' ? escape(line.trimEnd()) : toConsole(line, options.colours)}\n`);
   const root = pino(
     {
       level: options.level,
@@ -45,7 +45,7 @@ function toConsole(line: string, colours: boolean): string {
   const label = String(level).toUpperCase().padEnd(5);
   const shown = colours ? `\u001b[${colourOf[String(level)]}m${label}\u001b[0m` : label;
   const facts = Object.entries(fields).map(([key, value]) => `${key}=${showValue(value)}`);
-  return `${[String(time).slice(11, 23), shown, String(message), facts.join(' ')].join('  ').trimEnd()}\n`;
+  return [String(time).slice(11, 23), shown, escape(String(message)), facts.join(' ')].join('  ').trimEnd();
 }
 
 /** Quoted where it is not one plain word. */
@@ -53,9 +53,9 @@ function showValue(value: unknown): string {
   return typeof value === 'string' && /^[\w./:@%+-]+$/.test(value) ? value : escape(JSON.stringify(value));
 }
 
-/** JSON leaves characters that a terminal obeys, that break lines or that turn the direction of text. */
-function escape(json: string): string {
-  return json.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
+/** In JSON or out of it: what a terminal obeys, what breaks lines, what turns the direction of text. */
+function escape(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
     Array.from({ length: character.length }, (_, index) => character.charCodeAt(index))
       .map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`)
       .join(''),

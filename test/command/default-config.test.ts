@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { factories } from '../../command/components.ts';
+import { makeDefaultConfig } from '../../command/default-config.ts';
+import { loadConfig, validateConfig } from '../../pipelines/config.ts';
+import type { ConfigMap } from '../../pipelines/config-tree.ts';
+
+/** The exporters of the built-in configuration, as the command loads it; throws where it is not valid. */
+function exportersOf(env: NodeJS.ProcessEnv): ConfigMap {
+  const tree = loadConfig({ locations: [`yaml:${makeDefaultConfig(env)}`], env });
+  validateConfig(tree, factories);
+  return tree.value['exporters'] as ConfigMap;
+}
+
+suite('the built-in configuration', () => {
+  test('prints what happens, and opens no port', () => {
+    const env = {};
+    const tree = loadConfig({ locations: [`yaml:${makeDefaultConfig(env)}`], env });
+    const { exporters, extensions, service } = validateConfig(tree, factories);
+    assert.deepEqual([...exporters.keys()], ['debug']);
+    assert.equal(extensions.size, 0);
+    assert.deepEqual(service.telemetry.metrics.readers, []);
+    const pipelines = service.pipelines.map(({ id, receivers, exporters: to }) => ({ id, receivers, to }));
+    assert.deepEqual(pipelines, [
+      { id: 'metrics', receivers: ['container_lifecycle'], to: ['debug'] },
+      { id: 'logs', receivers: ['container_lifecycle'], to: ['debug'] },
+    ]);
+  });
+
+  for (const [what, env, exporters] of [
+    [
+      'by gRPC to port 4317, without TLS to http:',
+      { ENDPOINT: 'http://collector:4317' },
+      { otlp_grpc: { endpoint: 'http://collector:4317', headers: {}, tls: { insecure: true } } },
+    ],
+    [
+      'by gRPC with TLS to https:',
+      { ENDPOINT: 'https://collector:4317/', CERTIFICATE: '/ca.pem' },
+      { otlp_grpc: { endpoint: 'https://collector:4317/', headers: {}, tls: { ca_file: '/ca.pem' } } },
+    ],
+    [
+      'by HTTP to any other port',
+      { ENDPOINT: 'http://collector:4318' },
+      { otlp_http: { endpoint: 'http://collector:4318', headers: {}, encoding: 'proto' } },
+    ],
+    [
+      'by the protocol that is asked for, on whatever port',
+      { ENDPOINT: 'http://collector:4317', PROTOCOL: 'http/json' },
+      { otlp_http: { endpoint: 'http://collector:4317', headers: {}, encoding: 'json' } },
+    ],
+    [
+      'without TLS where that is asked for',
+      { ENDPOINT: 'collector:4317', INSECURE: 'true', PROTOCOL: 'grpc' },
+      { otlp_grpc: { endpoint: 'collector:4317', headers: {}, tls: { insecure: true } } },
+    ],
+    [
+      'with headers, timeout and compression',
+      { ENDPOINT: 'http://c', HEADERS: 'a=1, b=x%20y=z ,bad,=bad,c=%', TIMEOUT: '2500', COMPRESSION: 'none' },
+      {
+        otlp_http: {
+          endpoint: 'http://c',
+          headers: { a: '1', b: 'x y=z', c: '%' },
+          timeout: '2500ms',
+          compression: 'none',
+          encoding: 'proto',
+        },
+      },
+    ],
+  ] as [string, Record<string, string>, ConfigMap][]) {
+    test(`sends ${what}`, () => {
+      const prefixed = Object.entries(env).map(([name, value]) => [`OTEL_EXPORTER_OTLP_${name}`, value] as const);
+      assert.deepEqual(exportersOf(Object.fromEntries(prefixed)), exporters);
+    });
+  }
+
+  test('takes a dollar sign for one, wherever it stands', () => {
+    const text = '$HOME ${env:HOME} $$';
+    const { otlp_http } = exportersOf({
+      HOME: 'wrong',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://host:4318/${env:HOME}',
+      OTEL_EXPORTER_OTLP_HEADERS: `key=${text}`,
+      OTEL_EXPORTER_OTLP_CERTIFICATE: text,
+    });
+    assert.deepEqual(otlp_http, {
+      endpoint: 'http://host:4318/${env:HOME}',
+      headers: { key: text },
+      tls: { ca_file: text },
+      encoding: 'proto',
+    });
+  });
+
+  test('with a timeout that is no number is a problem', () => {
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://host', OTEL_EXPORTER_OTLP_TIMEOUT: 'soon' };
+    assert.throws(() => exportersOf(env), /exporters::otlp_http::timeout: cannot read duration "soonms"/);
+  });
+});
