@@ -55,19 +55,21 @@ suite('a batch', () => {
   test('is passed on when its first item has waited for the timeout', async (context) => {
     context.mock.timers.enable({ apis: ['setTimeout'] });
     const { batcher, batches } = makeLogBatcher({ timeout: '200ms' });
-    const [a, b, c] = makeLogs(3);
+    const [a, b, c, d] = makeLogs(4);
     await batcher.consumeLogs([a!]);
-    context.mock.timers.tick(150);
+    context.mock.timers.tick(100);
     await batcher.consumeLogs([b!]);
+    context.mock.timers.tick(50);
+    await batcher.consumeLogs([c!]);
     context.mock.timers.tick(49);
     assert.deepEqual(batches, []);
     context.mock.timers.tick(1);
-    assert.deepEqual(bodies(batches), [['0', '1']]);
-    await batcher.consumeLogs([c!]);
+    assert.deepEqual(bodies(batches), [['0', '1', '2']]);
+    await batcher.consumeLogs([d!]);
     context.mock.timers.tick(199);
     assert.equal(batches.length, 1);
     context.mock.timers.tick(1);
-    assert.deepEqual(bodies(batches), [['0', '1'], ['2']]);
+    assert.deepEqual(bodies(batches), [['0', '1', '2'], ['3']]);
   });
 
   test('is what it was given where the timeout is 0, and who gave it hears how it went', async () => {
