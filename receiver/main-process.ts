@@ -4,6 +4,9 @@ import { join } from 'node:path';
 /** Bit of SIGKILL in the masks of /proc/<pid>/status: signal n is bit n − 1. */
 const sigkillBit = 1n << 8n;
 
+/** Flags of a process in /proc/<pid>/stat: PF_EXITING and PF_SIGNALED of the kernel's include/linux/sched.h. */
+const endingFlags = 0x4 | 0x400;
+
 /**
  * When a main process is looked at after a counted kill, each look after the one before. The kernel counts a kill and
  * then sends the SIGKILL, a few microseconds apart; a main process that shows no sign of it was not the victim.
@@ -56,8 +59,10 @@ export class MainProcessWatch {
 }
 
 /**
- * Whether a process lives and is not about to die: false when it is gone, a zombie, or has a SIGKILL pending, as the
- * OOM killer's victim has from the moment it was chosen until it is torn down. Undefined where /proc cannot be read.
+ * Whether a process lives and is not about to die: false when it is gone, a zombie, has a SIGKILL pending, as the OOM
+ * killer's victim has from the moment it was chosen until it takes notice, or is on its way out from then on. On that
+ * way it can sleep for long: the first process of a container takes down the container's mounts.
+ * Undefined where /proc cannot be read.
  *
  * Lines read from /proc/<pid>/status (proc_pid_status(5)):
  *
@@ -77,7 +82,27 @@ export function isProcessAlive(rootPath: string, pid: number): boolean | undefin
   if (state === undefined) return undefined;
   if (state === 'Z' || state === 'X') return false;
   const pending = [...status.matchAll(/^(?:SigPnd|ShdPnd):\s*([0-9a-f]+)/gm)];
-  return !pending.some(([, mask]) => (BigInt(`0x${mask}`) & sigkillBit) !== 0n);
+  if (pending.some(([, mask]) => (BigInt(`0x${mask}`) & sigkillBit) !== 0n)) return false;
+  // Last, because a SIGKILL is pending first and these flags are set when it is no more.
+  return !isProcessEnding(rootPath, pid);
+}
+
+/**
+ * Whether the kernel has begun to take the process down.
+ *
+ * Line read from /proc/<pid>/stat (proc_pid_stat(5)), whose ninth field is the flags:
+ *
+ *     7 (web) D 1 7 7 0 -1 4228364 100 0 0 0 1 2 …
+ */
+function isProcessEnding(rootPath: string, pid: number): boolean {
+  try {
+    const stat = readFileSync(join(rootPath, 'proc', String(pid), 'stat'), 'latin1');
+    const flags = /\) \w(?: -?\d+){5} (\d+)[^)]*$/.exec(stat)?.[1];
+    return flags !== undefined && (Number(flags) & endingFlags) !== 0;
+  } catch {
+    // It was there a moment ago.
+    return true;
+  }
 }
 
 /**
