@@ -75,8 +75,15 @@ describe('Podman’s Docker-compatible API', requires('podman', 'bundle'), () =>
   it('tells a restart by hand', async () => {
     const container = await host.run(['memhog', 'sleep']);
     await container.restart({ t: 10 });
-    // The exit is told last: it waited for a `stop` event, which Podman may send after it.
-    await assertTold(container, restarted, exitOf(0, 'completed', 'completed'));
+    // Each is told when it is certain: an exit without a `stop` event waits for one and comes after the restart.
+    const records = await eventually('both have arrived', () => {
+      const arrived = agent.logsOf(container.id);
+      return arrived.length >= 2 ? arrived : undefined;
+    });
+    const byTime = records.toSorted((a, b) => Number(BigInt(a.timeUnixNano) - BigInt(b.timeUnixNano))).map(toTold);
+    const cause = byTime[0]!.attributes['container.exit.cause'] === 'stopped' ? 'stopped' : 'completed';
+    assert.deepEqual(byTime, [exitOf(0, 'completed', cause), restarted]);
+    await assertTold(container, ...records.map(toTold));
   });
 
   it('tells the OOM kill of a --rm container', async () => {
