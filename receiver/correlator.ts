@@ -21,6 +21,12 @@ const signalExplainsExitForMs = 10_000;
 /** A runtime's OOM event belongs to a counted kill this close to it. */
 const hintExplainsKillForMs = 2_000;
 
+/**
+ * How long a kill waits for the runtime to tell which process is the container's main one, or that it ended: a busy
+ * Docker is seconds late. Without either, nobody could look whether it was spared.
+ */
+const mainProcessToldWithinMs = 5_000;
+
 /** More signals than this in one life are forgotten, oldest first. */
 const mostSignals = 8;
 
@@ -53,14 +59,17 @@ interface Case {
 export class Correlator {
   readonly #settleMs: number;
   readonly #ledger: Ledger;
+  readonly #isRuntimeUp: () => boolean;
   /** The present life's case of each container that has one. */
   readonly #cases = new Map<string, Case>();
   /** Cases of lives that were followed by another before they were told. */
   #closing: Case[] = [];
 
-  constructor(settleMs: number, ledger: Ledger) {
+  /** `isRuntimeUp`: whether a runtime can be expected to tell of containers now. */
+  constructor(settleMs: number, ledger: Ledger, isRuntimeUp: () => boolean) {
     this.#settleMs = settleMs;
     this.#ledger = ledger;
+    this.#isRuntimeUp = isRuntimeUp;
   }
 
   /** Evidence about a container that reached us `now`. */
@@ -102,7 +111,7 @@ export class Correlator {
     const ending = this.#caseOf(container);
     ending.life = life;
     ending.ended = { atMs, observedAtMs: now.wallMs, life };
-    ending.dueAtMs ??= now.monotonicMs + this.#settleMs;
+    ending.dueAtMs = Math.min(ending.dueAtMs ?? Infinity, now.monotonicMs + this.#settleMs);
     return this.#judge(ending, now);
   }
 
@@ -112,6 +121,11 @@ export class Correlator {
       .filter(({ dueAtMs }) => dueAtMs !== undefined && dueAtMs <= now.monotonicMs)
       .toSorted((a, b) => Number(b.hintedAtMs !== undefined) - Number(a.hintedAtMs !== undefined));
     return due.flatMap((open) => this.#judge(open, now));
+  }
+
+  /** Whether it is open who the victim of a kill in this container was. */
+  hasOpenKills({ id }: Container): boolean {
+    return (this.#cases.get(id)?.openKills.length ?? 0) > 0;
   }
 
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
@@ -132,7 +146,9 @@ export class Correlator {
     this.#ledger.account(counted.oomKills);
     const open = this.#caseOf(container);
     open.openKills.push(counted);
-    open.dueAtMs = now.monotonicMs + this.#settleMs;
+    const mainProcessUnknown = isRunning(container) ? container.life?.pid === undefined : this.#isRuntimeUp();
+    const waitMs = mainProcessUnknown ? Math.max(this.#settleMs, mainProcessToldWithinMs) : this.#settleMs;
+    open.dueAtMs = now.monotonicMs + waitMs;
     return this.#judge(open, now);
   }
 

@@ -100,8 +100,8 @@ function isProcessEnding(rootPath: string, pid: number): boolean {
     const flags = /\) \w(?: -?\d+){5} (\d+)[^)]*$/.exec(stat)?.[1];
     return flags !== undefined && (Number(flags) & endingFlags) !== 0;
   } catch {
-    // It was there a moment ago.
-    return true;
+    // A moment ago it showed no sign.
+    return false;
   }
 }
 

@@ -59,7 +59,7 @@ class ContainerLifecycle implements Component {
     this.#config = config;
     this.#next = next;
     this.#table = new ContainerTable(config.max_containers);
-    this.#correlator = new Correlator(config.settle_time, this.#ledger);
+    this.#correlator = new Correlator(config.settle_time, this.#ledger, () => this.#telemetry.isUp('docker'));
     this.#telemetry = new Telemetry(settings, this.#table);
     this.#mainProcesses = new MainProcessWatch(config.root_path, (containerId, alive) =>
       this.#take('proc', { kind: 'main_process_seen', containerId, atMs: Date.now(), alive }),
@@ -135,8 +135,12 @@ class ContainerLifecycle implements Component {
       observation.kind === 'oom_hinted' ||
       (observation.kind === 'container_exited' && observation.exitCode === exitCodeOfSigkill);
     if (mayBeKill) for (const source of this.#sources) source.lookAt?.(container.id);
+    // The kill can come before the runtime tells which process is the main one.
+    const victimAsked =
+      observation.kind === 'oom_kills_counted' ||
+      (observation.kind === 'container_seen' && this.#correlator.hasOpenKills(container));
     const pid = isRunning(container) ? container.life?.pid : undefined;
-    if (observation.kind === 'oom_kills_counted' && pid !== undefined) this.#mainProcesses.look(container.id, pid);
+    if (victimAsked && pid !== undefined) this.#mainProcesses.look(container.id, pid);
   }
 
   /** Counts the incidents, and hands on one log record for each. */

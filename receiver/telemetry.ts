@@ -76,6 +76,11 @@ export class Telemetry {
     };
   }
 
+  /** Whether a source works now, as `exit137_source_up` tells. */
+  isUp(source: string): boolean {
+    return this.#up.get(source) === true;
+  }
+
   countObservation(source: string): void {
     this.#events.add(1, { ...this.#receiver, source });
   }

@@ -15,10 +15,10 @@ const { appeared, counted, exited, gone, hinted, mainProcess, removed, seen, sig
 const kernelTotal = (atMs: number, total: number): Observation => ({ kind: 'node_oom_kills_counted', atMs, total });
 
 /** A receiver without its edges: the table, the ledger and the correlator, fed by hand. */
-function makeReceiver() {
+function makeReceiver({ isRuntimeUp = true } = {}) {
   const table = new ContainerTable(100);
   const ledger = new Ledger();
-  const correlator = new Correlator(settleMs, ledger);
+  const correlator = new Correlator(settleMs, ledger, () => isRuntimeUp);
   const at = (monotonicMs: number) => ({ wallMs: monotonicMs, monotonicMs });
   return {
     ledger,
@@ -222,6 +222,37 @@ describe('Correlator', () => {
     assert.deepEqual(receiver.settle(100 + settleMs - 1), []);
     assert.deepEqual(receiver.settle(100 + settleMs).map(summarize), ['exit killed killed_externally']);
     assert.equal(receiver.dueAtMs, undefined);
+  });
+
+  it('waits longer for a runtime that is too busy to tell which process is the main one, or that it ended', () => {
+    const receiver = makeReceiver();
+    for (const observation of running) receiver.take(observation);
+    receiver.take(counted(2000));
+    assert.deepEqual(receiver.settle(2000 + settleMs), []);
+    assert.deepEqual(receiver.take(exited(4000, 137)).map(summarize), [
+      'oom_kill init',
+      'exit oom_killed oom_container',
+    ]);
+
+    const silent = makeReceiver();
+    for (const observation of running) silent.take(observation);
+    silent.take(counted(2000));
+    assert.equal(silent.dueAtMs, 7000);
+    assert.deepEqual(silent.settle(7000).map(summarize), ['oom_kill child']);
+  });
+
+  it('waits so for a runtime that has not told of the container yet, but for none that does not work', () => {
+    const receiver = makeReceiver();
+    for (const observation of [appeared(900), counted(2000)]) receiver.take(observation);
+    assert.deepEqual(receiver.settle(2000 + settleMs), []);
+    assert.deepEqual([started(1000), exited(2030, 137)].flatMap((late) => receiver.take(late, 4000)).map(summarize), [
+      'oom_kill init',
+      'exit oom_killed oom_container',
+    ]);
+
+    const alone = makeReceiver({ isRuntimeUp: false });
+    for (const observation of [appeared(900), counted(2000)]) alone.take(observation);
+    assert.deepEqual(alone.settle(2000 + settleMs).map(summarize), ['oom_kill unknown']);
   });
 
   it('gives kills whose counters are lost to the containers that the runtime called out of memory', () => {
