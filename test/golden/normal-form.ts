@@ -59,17 +59,25 @@ function valueOf({ asInt, asDouble }: ReceivedPoint): number {
 }
 
 /**
- * What `debug` wrote, without times. Tables come with the clock; kept are the last before the first event, and the last
- * before the shutdown.
+ * What `debug` wrote, without times. Tables come with the clock; kept are the first that knows every container, and the
+ * last before the shutdown.
  */
 export function stableLines(written: string): string {
   const blocks = written.split(/^(?=\d\d:\d\d:\d\d\.\d{3} )/m);
   const isTable = (block: string) => /^\S+ {2}\d+ containers?$/m.test(block.slice(0, block.indexOf('\n')));
   const firstEvent = blocks.findIndex((block) => !isTable(block));
-  const first = blocks[firstEvent - 1];
+  // The first that knows everybody: a later one may show what an event changed before it was told.
+  const known = namesIn(blocks[firstEvent - 1] ?? '');
+  const first = blocks.find((block) => isTable(block) && namesIn(block) === known);
   const last = blocks.filter(isTable).at(-2);
   const kept = blocks.filter((block) => !isTable(block) || block === first || block === last);
   return kept.map((block) => stableText(block)).join('');
+}
+
+/** Who is in a table, as `name (id)`, without their order. */
+function namesIn(table: string): string {
+  const names = Array.from(table.matchAll(/^ {2}(\S+ \([0-9a-f]{12}\)) /gm), ([, name = '']) => name);
+  return names.toSorted().join();
 }
 
 function stableValue(key: string, value: unknown): unknown {
