@@ -73,8 +73,20 @@ export function toTold({ eventName, severityNumber, attributes }: ReceivedLog): 
     'container.uptime': _uptime,
     'container.memory.usage.limit': _limit,
     ...stable
-  } = attributes;
+  } = eventName === 'container.oom_kill' ? asCounted(attributes) : attributes;
   return { event: eventName, severity: severityNumber, attributes: stable };
+}
+
+/**
+ * Where a group went before its counter could be read, nobody can tell whose limit was hit: a record without that
+ * evidence must not claim to, and then compares as one that has it.
+ */
+function asCounted(attributes: Record<string, unknown>): Record<string, unknown> {
+  const wasRead = (attributes['oom.evidence'] as string[]).includes('memory_events');
+  if (wasRead || !onUnifiedHierarchy) return attributes;
+  assert.equal(attributes['oom.scope'], 'unknown');
+  assert.equal(attributes['oom.group'], undefined);
+  return { ...attributes, 'oom.scope': 'container', 'oom.group': false };
 }
 
 /** What holds for every record. */

@@ -11,7 +11,7 @@ const status = (state: string, pending: string, shared = '0000000000000000') =>
   `Name:\tweb\nUmask:\t0022\nState:\t${state}\nPid:\t7\nSigQ:\t0/95893\nSigPnd:\t${pending}\nShdPnd:\t${shared}\nSigBlk:\t0000000000010000\n`;
 
 /** Line of /proc/<pid>/stat (Linux 6.18) of a process whose name passes for the rest of the line. */
-const stat = (flags: number) => `7 (we) D 1 7 7 0 -1 4 b) D 1 7 7 0 -1 ${flags} 100 0 0 0 1 2\n`;
+const statLine = (flags: number) => `7 (we) D 1 7 7 0 -1 4 b) D 1 7 7 0 -1 ${flags} 100 0 0 0 1 2\n`;
 
 describe('isProcessAlive', () => {
   const cases: [string, string, boolean | undefined][] = [
@@ -29,7 +29,7 @@ describe('isProcessAlive', () => {
       t.after(() => rmSync(root, { recursive: true }));
       mkdirSync(join(root, 'proc/7'), { recursive: true });
       writeFileSync(join(root, 'proc/7/status'), text);
-      writeFileSync(join(root, 'proc/7/stat'), stat(0x400100));
+      writeFileSync(join(root, 'proc/7/stat'), statLine(0x400100));
       assert.equal(isProcessAlive(root, 7), expected);
     });
   }
@@ -45,7 +45,7 @@ describe('isProcessAlive', () => {
       t.after(() => rmSync(root, { recursive: true }));
       mkdirSync(join(root, 'proc/7'), { recursive: true });
       writeFileSync(join(root, 'proc/7/status'), status('D (disk sleep)', '0000000000000000'));
-      writeFileSync(join(root, 'proc/7/stat'), stat(flags));
+      writeFileSync(join(root, 'proc/7/stat'), statLine(flags));
       assert.equal(isProcessAlive(root, 7), expected);
     });
   }
