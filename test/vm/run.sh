@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 kernel=${1:-6.1}
 shift || :
 tests=("$@")
-[ ${#tests[@]} -gt 0 ] || tests=(test/integration/docker.test.ts)
+[ ${#tests[@]} -gt 0 ] || tests=(test/receiver/cgroup/*.test.ts test/receiver/sources/memcg*.test.ts test/integration/docker.test.ts)
 
 npm run --silent build
 test/vm/fetch-kernels.sh "$kernel"
