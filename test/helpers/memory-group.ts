@@ -53,6 +53,11 @@ export class MemoryGroup {
     return Number(/^oom_kill (\d+)$/m.exec(text)?.[1]);
   }
 
+  /** Whether no process is in it. */
+  get isEmpty(): boolean {
+    return readFileSync(join(this.folder, 'cgroup.procs'), 'latin1') === '';
+  }
+
   /** Runs a shell command in the group. Resolves when it has ended, with the signal that ended it. */
   async run(command: string): Promise<NodeJS.Signals | null> {
     const [, signal] = (await once(spawn('sh', this.#into(command), { stdio: 'ignore' }), 'exit')) as [
