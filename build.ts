@@ -3,14 +3,17 @@ import { chmod, stat } from 'node:fs/promises';
 import { build, type Plugin } from 'esbuild';
 
 /**
- * What dockerode requires and we do not use: ssh2 for `ssh://` hosts (native code and 2 MB), and its BuildKit session,
- * which loads a second gRPC set-up (3 MB of resident memory).
+ * What dockerode requires and we do not use: ssh2 for `ssh://` hosts (native code and 2 MB), its BuildKit session, which
+ * loads a second gRPC set-up (3 MB of resident memory), and packing of image builds. For its copy of Node's streams it
+ * gets Node's own.
  */
 const withoutUnused: Plugin = {
   name: 'without-unused',
   setup(bundle) {
-    bundle.onResolve({ filter: /^ssh2$|^\.\/session$/ }, ({ path }) => ({ path, namespace: 'empty' }));
+    const unused = /^(?:ssh2|\.\/session|tar-fs|@balena\/dockerignore)$/;
+    bundle.onResolve({ filter: unused }, ({ path }) => ({ path, namespace: 'empty' }));
     bundle.onLoad({ filter: /.*/, namespace: 'empty' }, () => ({ contents: 'module.exports = {};' }));
+    bundle.onResolve({ filter: /^readable-stream$/ }, () => ({ path: 'node:stream', external: true }));
   },
 };
 
@@ -34,6 +37,13 @@ const commonJsNames = [
   'const __dirname = import.meta.dirname;',
 ].join('\n');
 
+/**
+ * How the bundle is started when it is run as a program; 127 characters at most for kernels before 5.1. Small heap
+ * generations, no helper threads, code for size, and memory given back to the system early: 12 MB less resident memory.
+ */
+const interpreter =
+  '#!/usr/bin/env -S MALLOC_TRIM_THRESHOLD_=65536 node --max-semi-space-size=1 --single-threaded --optimize-for-size';
+
 const outfile = 'dist/main.mjs';
 
 await build({
@@ -44,7 +54,7 @@ await build({
   format: 'esm',
   target: 'node22',
   plugins: [withoutUnused],
-  banner: { js: `#!/usr/bin/env node\n${versionGuard}\n${commonJsNames}` },
+  banner: { js: `${interpreter}\n${versionGuard}\n${commonJsNames}` },
   // Whitespace and dead branches go; names stay, so that a stack trace can be read.
   minifyWhitespace: true,
   minifySyntax: true,

@@ -1,4 +1,3 @@
-import { pino, type Logger as Pino } from 'pino';
 import type { Logger } from './component.ts';
 
 /** How our own log is written. */
@@ -12,40 +11,38 @@ export interface OwnLogOptions {
 }
 
 /** Our own log: one JSON object or one console line for each entry, with `bindings` in every one. */
-export function makeLogger(options: OwnLogOptions): Logger & { child(bindings: Record<string, unknown>): Logger } {
-  const write = (line: string) =>
-    options.write(`${options.encoding === 'json' ? escape(line.trimEnd()) : toConsole(line, options.colours)}\n`);
-  const root = pino(
-    {
-      level: options.level,
-      base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
-      messageKey: 'message',
-      formatters: { level: (level) => ({ level }) },
-    },
-    { write },
-  );
-  return { ...adapt(root), child: (bindings) => adapt(root.child(bindings)) };
+export function makeLogger(options: OwnLogOptions): Logger & { child(bindings: Fields): Logger } {
+  return { ...bind(options, {}), child: (bindings) => bind(options, bindings) };
 }
 
-function adapt(logger: Pino): Logger {
-  return {
-    debug: (message, fields) => logger.debug(fields, message),
-    info: (message, fields) => logger.info(fields, message),
-    warn: (message, fields) => logger.warn(fields, message),
-    error: (message, fields) => logger.error(fields, message),
+type Level = keyof typeof colourOf;
+type Fields = Record<string, unknown>;
+
+function bind(options: OwnLogOptions, bindings: Fields): Logger {
+  const log = (level: Level) => (message: string, fields?: Fields) => {
+    if (levels.indexOf(level) < levels.indexOf(options.level)) return;
+    const entry = { level, time: new Date().toISOString(), ...bindings, ...fields, message };
+    const line = options.encoding === 'json' ? escape(JSON.stringify(entry)) : toConsole(entry, options.colours);
+    options.write(`${line}\n`);
   };
+  return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') };
 }
 
-const colourOf: Record<string, number> = { debug: 90, info: 36, warn: 33, error: 31 };
+/** In rising order. */
+const colourOf = { debug: 90, info: 36, warn: 33, error: 31 };
+const levels = Object.keys(colourOf);
 
 /** `10:42:07.123  WARN   source does not work  component=container_lifecycle source=docker error="…"` */
-function toConsole(line: string, colours: boolean): string {
-  const { level, time, message, ...fields } = JSON.parse(line) as Record<string, unknown>;
-  const label = String(level).toUpperCase().padEnd(5);
-  const shown = colours ? `\u001b[${colourOf[String(level)]}m${label}\u001b[0m` : label;
-  const facts = Object.entries(fields).map(([key, value]) => `${key}=${showValue(value)}`);
-  return [String(time).slice(11, 23), shown, escape(String(message)), facts.join(' ')].join('  ').trimEnd();
+function toConsole(
+  { level, time, message, ...fields }: { level: Level; time: string; message: string },
+  colours: boolean,
+): string {
+  const label = level.toUpperCase().padEnd(5);
+  const shown = colours ? `\u001b[${colourOf[level]}m${label}\u001b[0m` : label;
+  const facts = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => `${escape(key)}=${showValue(value)}`);
+  return [time.slice(11, 23), shown, escape(message), facts.join(' ')].join('  ').trimEnd();
 }
 
 /** Quoted where it is not one plain word. */

@@ -20,11 +20,11 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** Milliseconds of a Go duration, as in `1m30s` or `250ms`. Throws where it is none. */
 export function parseDuration(text: string): number {
   if (text === '0') return 0;
-  if (!/^(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+$/.test(text)) {
+  if (!/^(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|\u00b5s|ms|s|m|h))+$/.test(text)) {
     throw new Error(`cannot read duration "${text}": expected a number with a unit, as in 250ms, 10s or 1m30s`);
   }
   let ms = 0;
-  for (const [, number, unit] of text.matchAll(/([\d.]+)(ns|us|µs|ms|s|m|h)/g))
+  for (const [, number, unit] of text.matchAll(/([\d.]+)(ns|us|\u00b5s|ms|s|m|h)/g))
     ms += Number(number) * MS_PER_UNIT[unit!]!;
   if (ms > LONGEST_TIMER_MS) throw new Error(`cannot use duration "${text}": longer than 24 days`);
   return ms;

@@ -2,16 +2,13 @@ import * as z from 'zod';
 import { duration } from '../pipelines/units.ts';
 import { metrics, resourceAttributes } from './metadata.ts';
 
-/** `metrics: {<name>: {enabled: …}}`: what is not named keeps its default. */
-const metricSwitches = z.strictObject(
-  Object.fromEntries([...metrics.keys()].map((name) => [name, z.strictObject({ enabled: z.boolean() }).optional()])),
-);
+/** One for all names: each schema object takes 50 KB. */
+const enabledSwitch = z.strictObject({ enabled: z.boolean() }).optional();
 
-const resourceAttributeSwitches = z.strictObject(
-  Object.fromEntries(
-    Object.keys(resourceAttributes).map((name) => [name, z.strictObject({ enabled: z.boolean() }).optional()]),
-  ),
-);
+/** `<name>: {enabled: …}`: what is not named keeps its default. */
+function switchesOf(names: Iterable<string>) {
+  return z.strictObject(Object.fromEntries(Array.from(names, (name) => [name, enabledSwitch])));
+}
 
 const dockerConfig = z.strictObject({
   /** False where the runtime must not be asked; the rest then works without names, exit codes and restarts. */
@@ -51,8 +48,8 @@ export const configSchema = z.strictObject({
     })
     .refine(({ docker, memcg }) => docker.enabled || memcg.enabled, 'at least one source must be enabled')
     .prefault({}),
-  metrics: metricSwitches.prefault({}),
-  resource_attributes: resourceAttributeSwitches.prefault({}),
+  metrics: switchesOf(metrics.keys()).prefault({}),
+  resource_attributes: switchesOf(Object.keys(resourceAttributes)).prefault({}),
 });
 
 export type Config = z.infer<typeof configSchema>;

@@ -10,7 +10,7 @@ const mostCharacters = 200;
 export function printable(value: unknown): string {
   const text = typeof value === 'string' ? value : Buffer.isBuffer(value) ? value.toString() : toJson(value);
   const cut = text.length > mostCharacters ? `${text.slice(0, mostCharacters)}…` : text;
-  return cut.replaceAll(/[^\x20-\x7e…]/g, (character) => {
+  return cut.replaceAll(/[^\x20-\x7e\u2026]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
   });
 }

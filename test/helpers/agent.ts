@@ -52,7 +52,7 @@ export async function startAgent({ receiver = {}, grpcPort, toFile = true }: Age
     stringify(configuration(receiver, grpcPort ?? endpoint.port, toFile ? output : undefined)),
   );
 
-  const child = spawn(process.execPath, [bundle, '--config', configFile], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(bundle, ['--config', configFile], { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
   let stderr = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
