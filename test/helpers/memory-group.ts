@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually } from './eventually.ts';
 import { onUnifiedHierarchy } from './nested-cgroup.ts';
@@ -58,6 +58,11 @@ export class MemoryGroup {
     return readFileSync(join(this.folder, 'cgroup.procs'), 'latin1') === '';
   }
 
+  /** Whether the kernel keeps the highest usage: v1 does, v2 since 5.19. */
+  get hasPeak(): boolean {
+    return existsSync(join(this.folder, onUnifiedHierarchy ? 'memory.peak' : 'memory.max_usage_in_bytes'));
+  }
+
   /** Runs a shell command in the group. Resolves when it has ended, with the signal that ended it. */
   async run(command: string): Promise<NodeJS.Signals | null> {
     const [, signal] = (await once(spawn('sh', this.#into(command), { stdio: 'ignore' }), 'exit')) as [
@@ -102,6 +107,6 @@ export class MemoryGroup {
   }
 
   #into(command: string): string[] {
-    return ['-c', `echo $$ > "$0" && ${command}`, join(this.folder, 'cgroup.procs')];
+    return ['-c', `echo $$ > "$0" && { ${command}; }`, join(this.folder, 'cgroup.procs')];
   }
 }

@@ -157,9 +157,10 @@ test(
     const reading = source.readMemory(idOf(1))!;
     holding.release();
     assert.ok(reading.usageBytes! >= limitBytes && reading.usageBytes! < 2 * limitBytes, `${reading.usageBytes}`);
-    assert.ok(
-      reading.unreclaimableBytes! >= limitBytes && reading.unreclaimableBytes! <= reading.usageBytes! + 2 ** 20,
-    );
+    // 5.10 adds up what each CPU charged only now and then.
+    const { unreclaimableBytes = 0 } = reading;
+    assert.ok(unreclaimableBytes >= limitBytes - 2 ** 20, `${unreclaimableBytes}`);
+    assert.ok(unreclaimableBytes <= reading.usageBytes! + 2 ** 20, `${unreclaimableBytes}`);
     assert.ok(reading.workingSetBytes! >= limitBytes);
     assert.equal(reading.limitBytes, 8 * limitBytes);
     assert.equal(reading.effectiveLimitBytes, 4 * limitBytes);
@@ -171,6 +172,7 @@ test('the highest usage of an interval is known though nobody sampled it', onKer
   const { host, observe } = prepare(t);
   const { source, ...seen } = await observe({ sampleIntervalMs: 0 });
   const container = host.make(idOf(1), { limitBytes: 8 * limitBytes });
+  if (!container.hasPeak) return t.skip('needs memory.peak, which v2 has since kernel 5.19');
   await eventually('it has appeared', () => seen.appearances(container)[0]);
   const holding = holdShmem(t, container, 2 * limitBytes);
   holding.release();
