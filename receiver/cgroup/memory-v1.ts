@@ -15,8 +15,14 @@ const at = {
 
 /** The parser is shared by all groups: it remembers the order of lines, which is the kernel's. */
 export class MemoryV1Parsers {
+  /** Told of a file with a line or a number that cannot be parsed, each time. */
+  readonly onMalformed: (path: string) => void;
   readonly stat = new FlatKeyedParser([...STAT_KEYS.map(({ key }) => key), 'hierarchical_memory_limit']);
   readonly statValues = new Float64Array(STAT_KEYS.length + 1);
+
+  constructor(onMalformed: (path: string) => void) {
+    this.onMalformed = onMalformed;
+  }
 }
 
 /** Reads the memory of one v1 group. Kernel document: admin-guide/cgroup-v1/memory. */
@@ -37,25 +43,25 @@ export class MemoryV1 {
     this.#limit = new KeptFile(reader, join(dir, 'memory.limit_in_bytes'));
     this.#maxUsage = new KeptFile(reader, join(dir, 'memory.max_usage_in_bytes'));
     this.#failcnt = new KeptFile(reader, join(dir, 'memory.failcnt'));
-    this.#sampler = new PeakSampler(fresh ? 0 : amount(this.#maxUsage));
+    this.#sampler = new PeakSampler(fresh ? 0 : this.#amount(this.#maxUsage));
   }
 
   /** Usage between two collections, for the highest of them. */
   sample(): void {
-    this.#sampler.sample(amount(this.#usage));
+    this.#sampler.sample(this.#amount(this.#usage));
   }
 
   /** Undefined when the group is gone. */
   read(atMs: number): MemoryReading | undefined {
-    const usageBytes = amount(this.#usage);
+    const usageBytes = this.#amount(this.#usage);
     const content = this.#stat.read();
     if (usageBytes === undefined || content === undefined) return undefined;
     const { stat, statValues: values } = this.#parsers;
-    stat.parse(content, values);
+    if (!stat.parse(content, values)) this.#parsers.onMalformed(this.#stat.path);
     const value = (index: number): number => values[index]!;
     const limitBytes = this.readLimit();
     const workingSetBytes = known(Math.max(0, usageBytes - value(at.inactiveFile)));
-    const max = amount(this.#failcnt);
+    const max = this.#amount(this.#failcnt);
     this.#sampler.sample(usageBytes);
     return {
       atMs,
@@ -68,7 +74,7 @@ export class MemoryV1 {
           : Math.max(0, limitBytes - workingSetBytes),
       limitBytes,
       effectiveLimitBytes: bounded(value(hierarchicalLimit)),
-      maxUsageBytes: this.#sampler.take(amount(this.#maxUsage)),
+      maxUsageBytes: this.#sampler.take(this.#amount(this.#maxUsage)),
       unreclaimableBytes: known(unreclaimable(usageBytes, values)),
       stat: values.subarray(0, STAT_KEYS.length),
       events: max === undefined ? undefined : { max },
@@ -77,11 +83,19 @@ export class MemoryV1 {
 
   /** The group's own limit; undefined where there is none. */
   readLimit(): number | undefined {
-    return amount(this.#limit);
+    return this.#amount(this.#limit);
   }
 
   close(): void {
     for (const file of [this.#usage, this.#stat, this.#limit, this.#maxUsage, this.#failcnt]) file.close();
+  }
+
+  #amount(file: KeptFile): number | undefined {
+    const content = file.read();
+    if (content === undefined) return undefined;
+    const value = parseAmount(content);
+    if (Number.isNaN(value)) this.#parsers.onMalformed(file.path);
+    return known(value);
   }
 }
 
@@ -91,11 +105,6 @@ export class MemoryV1 {
  */
 function unreclaimable(usageBytes: number, values: Float64Array): number {
   return Math.max(0, usageBytes - values[at.inactiveFile]! - values[at.activeFile]!);
-}
-
-function amount(file: KeptFile): number | undefined {
-  const content = file.read();
-  return content === undefined ? undefined : known(parseAmount(content));
 }
 
 /** v1 writes "no limit" as the largest number of pages, in bytes. */

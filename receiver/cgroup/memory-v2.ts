@@ -23,10 +23,16 @@ const eventKeys = ['low', 'high', 'max', 'oom', 'oom_group_kill'] as const;
 
 /** Parsers are shared by all groups: they remember the order of lines, which is the kernel's. */
 export class MemoryV2Parsers {
+  /** Told of a file with a line or a number that cannot be parsed, each time. */
+  readonly onMalformed: (path: string) => void;
   readonly stat = new FlatKeyedParser(STAT_KEYS.map(({ key }) => key));
   readonly events = new FlatKeyedParser(eventKeys);
   readonly statValues = new Float64Array(STAT_KEYS.length);
   readonly eventValues = new Float64Array(eventKeys.length);
+
+  constructor(onMalformed: (path: string) => void) {
+    this.onMalformed = onMalformed;
+  }
 }
 
 /** Reads the memory of one v2 group. Kernel document: admin-guide/cgroup-v2. */
@@ -67,7 +73,7 @@ export class MemoryV2 {
     const content = this.#stat.read();
     if (usageBytes === undefined || content === undefined) return undefined;
     const { stat, statValues: values } = this.#parsers;
-    stat.parse(content, values);
+    if (!stat.parse(content, values)) this.#parsers.onMalformed(this.#stat.path);
     const value = (index: number): number => values[index]!;
     const limitBytes = this.readLimit();
     const workingSetBytes = known(Math.max(0, usageBytes - value(at.inactiveFile)));
@@ -100,14 +106,17 @@ export class MemoryV2 {
 
   #amount(file: KeptFile): number | undefined {
     const content = file.read();
-    return content === undefined ? undefined : known(parseAmount(content));
+    if (content === undefined) return undefined;
+    const value = parseAmount(content);
+    if (Number.isNaN(value)) this.#parsers.onMalformed(file.path);
+    return known(value);
   }
 
   #readEvents(): MemoryEvents | undefined {
     const content = this.#events.read();
     if (content === undefined) return undefined;
     const values = this.#parsers.eventValues;
-    this.#parsers.events.parse(content, values);
+    if (!this.#parsers.events.parse(content, values)) this.#parsers.onMalformed(this.#events.path);
     const [low, high, max, oom, oomGroupKill] = values;
     return { low: known(low), high: known(high), max: known(max), oom: known(oom), oomGroupKill: known(oomGroupKill) };
   }

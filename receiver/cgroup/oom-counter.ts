@@ -43,6 +43,7 @@ export class OomCounter {
   /** v2: what happened at this group's own limit. */
   readonly #local: KeptFile | undefined;
   readonly #oomGroup: KeptFile | undefined;
+  #begun: boolean;
   #oomKills = 0;
   #oomGroupKills = 0;
   /** `oom` of the group with those below it: where that stands still, so does the group's own. */
@@ -52,7 +53,7 @@ export class OomCounter {
   #oomRoseAtMs = -Infinity;
   #groupKill = { lastAtMs: -Infinity, kills: 0, counted: false };
 
-  /** `fresh`: the group was made under our eyes, so that its counters began at 0; else they begin where they are. */
+  /** `fresh`: the group was made under our eyes, so that its counters began at 0; else they begin where `begin` is. */
   constructor(reader: FileReader, parsers: OomCounterParsers, hierarchy: Hierarchy, node: CgroupNode, fresh: boolean) {
     const ofV1 = hierarchy.version === 1;
     const file = (name: string) => new KeptFile(reader, join(node.dir, name));
@@ -61,7 +62,13 @@ export class OomCounter {
     this.#file = file(ofV1 ? 'memory.oom_control' : 'memory.events');
     this.#local = ofV1 ? undefined : file('memory.events.local');
     this.#oomGroup = ofV1 ? undefined : file('memory.oom.group');
-    if (!fresh) this.#beginHere();
+    this.#begun = fresh;
+  }
+
+  /** Counts from here on; where that throws as `read` does, from what can be read and taken first. */
+  begin(): void {
+    const totals = this.read();
+    if (totals !== undefined) this.#beginAt(totals);
   }
 
   /** Reads the counters; undefined when the group is gone. Throws as `KeptFile`, and on malformed content. */
@@ -78,7 +85,12 @@ export class OomCounter {
    * the counters of containers inside this one can be read, and `discount`ed, after this one's: the kernel counts from
    * the inside out, and in this order a kill that comes between is never taken for one of the outer container.
    */
-  take({ oomKills, oomGroupKills, ooms }: OomTotals, nowMs = performance.now()): OomRise | undefined {
+  take(totals: OomTotals, nowMs = performance.now()): OomRise | undefined {
+    if (!this.#begun) {
+      this.#beginAt(totals);
+      return undefined;
+    }
+    const { oomKills, oomGroupKills, ooms } = totals;
     if (ooms > this.#oomsBelow) this.#noteOoms(ooms, nowMs);
     const rise = oomKills - this.#oomKills;
     if (rise <= 0) return undefined;
@@ -102,13 +114,12 @@ export class OomCounter {
     this.#oomGroup?.close();
   }
 
-  #beginHere(): void {
-    const totals = this.read();
-    if (totals === undefined) return;
-    this.#oomKills = totals.oomKills;
-    this.#oomGroupKills = orZero(totals.oomGroupKills);
-    this.#oomsBelow = orZero(totals.ooms);
-    this.#ooms = orZero(this.#readLocalOoms() ?? totals.ooms);
+  #beginAt({ oomKills, oomGroupKills, ooms }: OomTotals): void {
+    this.#begun = true;
+    this.#oomKills = oomKills;
+    this.#oomGroupKills = orZero(oomGroupKills);
+    this.#oomsBelow = orZero(ooms);
+    this.#ooms = orZero(this.#readLocalOoms() ?? ooms);
   }
 
   /** A limit can be hit again and again without a kill: those hits are not the reason of a kill that comes later. */

@@ -37,8 +37,8 @@ export class CgroupTree {
   readonly #root: string;
   readonly #maxGroups: number;
   readonly #listener: TreeListener;
-  /** Directories without a watch (inotify's limits are reached): `rescan` looks at them. */
-  readonly #unwatched = new Set<CgroupNode>();
+  /** Directories without a watch (inotify's limits are reached), or that could not be listed: `rescan` lists them. */
+  readonly #toRescan = new Set<CgroupNode>();
   #rootNode: CgroupNode | undefined;
   #size = 0;
 
@@ -70,9 +70,9 @@ export class CgroupTree {
     if (parent !== undefined) this.#recheckChild(parent, name);
   }
 
-  /** Looks at the directories that could not be watched. */
+  /** Looks at the directories that could not be watched or listed. */
   rescan(): void {
-    for (const node of this.#unwatched) this.#list(node, true);
+    for (const node of this.#toRescan) this.#list(node, true);
   }
 
   close(): void {
@@ -86,9 +86,12 @@ export class CgroupTree {
       const entries = readdirSync(node.dir, { withFileTypes: true });
       names = new Set(entries.filter((entry) => entry.isDirectory()).map(({ name }) => name));
     } catch (error) {
-      if (!isGone(error)) this.#listener.problem('cannot list a cgroup', node.path);
+      if (isGone(error)) return;
+      this.#toRescan.add(node);
+      this.#listener.problem('cannot list a cgroup', node.path);
       return;
     }
+    if (node.watcher !== undefined) this.#toRescan.delete(node);
     for (const name of node.children.keys()) if (!names.has(name)) this.#recheckChild(node, name);
     for (const name of names) this.#recheckChild(node, name, fresh);
   }
@@ -152,14 +155,14 @@ export class CgroupTree {
   #loseWatch(node: CgroupNode): void {
     node.watcher?.close();
     node.watcher = undefined;
-    this.#unwatched.add(node);
+    this.#toRescan.add(node);
     this.#listener.problem('cannot watch a cgroup, which is now listed again and again instead', node.path);
   }
 
   /** Closes the watches of a group and of those below it. */
   #forget(node: CgroupNode): void {
     node.watcher?.close();
-    this.#unwatched.delete(node);
+    this.#toRescan.delete(node);
     for (const child of node.children.values()) this.#forget(child);
   }
 }

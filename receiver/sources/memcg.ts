@@ -12,6 +12,7 @@ import { CgroupTree, type CgroupNode } from '../cgroup/tree.ts';
 import { VmstatOomKills } from '../cgroup/vmstat.ts';
 import type { Emit } from '../observation.ts';
 import type { Source } from '../source.ts';
+import { printable, type OnBadInput } from './bad-input.ts';
 
 export interface MemcgOptions {
   /** Where the host's root file system is seen from here. */
@@ -22,8 +23,7 @@ export interface MemcgOptions {
   sampleIntervalMs: number;
   /** Groups beyond this number are left out. */
   maxGroups: number;
-  /** Told of what cannot be used, with the value. */
-  onBadInput: (what: string, value: string) => void;
+  onBadInput: OnBadInput;
 }
 
 /** A container's group and what is read of it. */
@@ -49,14 +49,14 @@ const looksAgainAfterMs = [2, 10, 30];
 export class MemcgSource implements Source {
   readonly name = 'memcg';
   readonly #options: MemcgOptions;
-  readonly #reader = new FileReader();
+  readonly #reader: FileReader;
   readonly #watched = new Map<string, Watched>();
   readonly #intervals: NodeJS.Timeout[] = [];
   /** Groups on v2 whose notices could not be asked for yet. */
   readonly #unnotified = new Set<Watched>();
   readonly #oomParsers = new OomCounterParsers();
-  readonly #v1Parsers = new MemoryV1Parsers();
-  readonly #v2Parsers = new MemoryV2Parsers();
+  readonly #v1Parsers: MemoryV1Parsers;
+  readonly #v2Parsers: MemoryV2Parsers;
   /** memory.max of the groups above containers (v2). */
   readonly #limits = new Map<CgroupNode, KeptFile>();
   #vmstat: VmstatOomKills;
@@ -68,7 +68,14 @@ export class MemcgSource implements Source {
   #lookingAgain: NodeJS.Timeout | undefined;
 
   constructor(options: MemcgOptions) {
+    const { onBadInput } = options;
     this.#options = options;
+    this.#reader = new FileReader((mostKept) =>
+      onBadInput('too few file descriptors: cgroup files are opened for each reading', `${mostKept} are kept open`),
+    );
+    const onMalformed = (path: string): void => onBadInput('malformed cgroup file', printable(path));
+    this.#v1Parsers = new MemoryV1Parsers(onMalformed);
+    this.#v2Parsers = new MemoryV2Parsers(onMalformed);
     this.#vmstat = new VmstatOomKills(this.#reader, options.hostRoot);
   }
 
@@ -80,7 +87,7 @@ export class MemcgSource implements Source {
     this.#tree = new CgroupTree(hierarchy.root, maxGroups, {
       added: (node, fresh) => this.#added(node, fresh),
       removed: (node) => this.#removed(node),
-      problem: onBadInput,
+      problem: (what, path) => onBadInput(what, printable(path)),
     });
     try {
       this.#readVmstat();
@@ -107,7 +114,7 @@ export class MemcgSource implements Source {
     const watched = this.#watched.get(containerId);
     if (watched === undefined) return undefined;
     const { memory, node } = watched;
-    return this.#guarded(node, () =>
+    return this.#guarded(() =>
       memory instanceof MemoryV1 ? memory.read(Date.now()) : memory.read(Date.now(), this.#limitAbove(node)),
     );
   }
@@ -123,7 +130,7 @@ export class MemcgSource implements Source {
 
   #addContainer(node: CgroupNode, containerId: string, fresh: boolean): void {
     const known = this.#watched.get(containerId);
-    if (known !== undefined) return this.#options.onBadInput('a second cgroup of one container', node.path);
+    if (known !== undefined) return this.#options.onBadInput('a second cgroup of one container', printable(node.path));
     const memory =
       this.#hierarchy?.version === 1
         ? new MemoryV1(this.#reader, this.#v1Parsers, node.dir, fresh)
@@ -138,11 +145,9 @@ export class MemcgSource implements Source {
   }
 
   #addCounter(watched: Watched, node: CgroupNode, fresh: boolean): void {
-    const counter = this.#guarded(
-      node,
-      () => new OomCounter(this.#reader, this.#oomParsers, this.#hierarchy!, node, fresh),
-    );
-    if (counter !== undefined) watched.counters.push(counter);
+    const counter = new OomCounter(this.#reader, this.#oomParsers, this.#hierarchy!, node, fresh);
+    watched.counters.push(counter);
+    if (!fresh) this.#guarded(() => counter.begin());
   }
 
   /** The poll of the machine's count finds the kills of a group that cannot be watched, only later. */
@@ -216,7 +221,7 @@ export class MemcgSource implements Source {
     let counted = 0;
     // A copy, because a group that turns out to be gone takes its counter out of the list.
     for (const counter of watched.counters.slice()) {
-      const totals = this.#guarded(counter.node, () => counter.read() ?? 'gone');
+      const totals = this.#guarded(() => counter.read() ?? 'gone');
       if (totals === 'gone') this.#tree?.recheck(counter.node);
       if (totals === 'gone' || totals === undefined) continue;
       // A container inside this one is in this one's counter on v2: what it counts by itself is discounted here.
@@ -232,7 +237,7 @@ export class MemcgSource implements Source {
   #tellRise({ node, containerId, memory }: Watched, { path: memcg }: CgroupNode, rise: OomRise): void {
     this.#unexplained -= rise.oomKills;
     if (!this.#countsNested) this.#discount(node, rise);
-    const limitBytes = this.#guarded(node, () => memory.readLimit());
+    const limitBytes = this.#guarded(() => memory.readLimit());
     this.#emit({ kind: 'oom_kills_counted', containerId, atMs: Date.now(), memcg, ...rise, limitBytes });
   }
 
@@ -267,7 +272,7 @@ export class MemcgSource implements Source {
   }
 
   #sample(): void {
-    for (const { node, memory } of this.#watched.values()) this.#guarded(node, () => memory.sample());
+    for (const { memory } of this.#watched.values()) this.#guarded(() => memory.sample());
   }
 
   /** The smallest limit on the way from the group's parent to the root (v2). */
@@ -285,11 +290,11 @@ export class MemcgSource implements Source {
     return this.#hierarchy?.localEvents === true;
   }
 
-  #guarded<T>(node: CgroupNode, read: () => T): T | undefined {
+  #guarded<T>(read: () => T): T | undefined {
     try {
       return read();
     } catch (error) {
-      this.#options.onBadInput(describeError(error), node.path);
+      this.#options.onBadInput('cgroup file that cannot be used', printable(describeError(error)));
       return undefined;
     }
   }

@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { describe, it, type TestContext } from 'node:test';
+import type { Observation } from '../../../receiver/observation.ts';
+import { MemcgSource } from '../../../receiver/sources/memcg.ts';
+import { ContainerTable } from '../../../receiver/container-table.ts';
+import { Telemetry } from '../../../receiver/telemetry.ts';
+import { makeSettings } from '../../helpers/component-settings.ts';
+import { eventually } from '../../helpers/eventually.ts';
+import { FakeHost } from '../../helpers/fake-cgroups.ts';
+
+const idOf = (number: number) => number.toString(16).padStart(64, '0');
+const counterFile = { 1: 'memory.oom_control', 2: 'memory.events' } as const;
+const usageFile = { 1: 'memory.usage_in_bytes', 2: 'memory.current' } as const;
+
+for (const version of [1, 2] as const) {
+  describe(`the memcg source on cgroup v${version}`, () => {
+    const counter = counterFile[version];
+    const kills = (count: number) => `oom_kill ${count}\n`;
+
+    it('counts and tells once that a counter is malformed, and counts kills when it is well again', async (t) => {
+      const host = new FakeHost(t, version);
+      host.make(idOf(1), { [counter]: 'oom_kill none\n' });
+      host.make(idOf(2));
+      const seen = await observe(t, host);
+      host.writeGroup(idOf(2), counter, kills(1));
+      host.write('proc/vmstat', 'nr_free_pages 1\noom_kill 1\n');
+      await eventually('the kill of the other is counted', () => seen.killed(idOf(2)) === 1 || undefined);
+      await eventually('it is counted', async () => (await seen.badInput()) > 1 || undefined);
+      assert.deepEqual(
+        seen.warnings().map(({ what }) => what),
+        ['cgroup file that cannot be used'],
+      );
+      assert.match(String(seen.warnings()[0]!['value']), new RegExp(`^cannot parse ".*/${idOf(1)}/${counter}"$`));
+
+      host.writeGroup(idOf(1), counter, kills(5));
+      host.write('proc/vmstat', 'nr_free_pages 1\noom_kill 2\n');
+      seen.source.lookAt(idOf(1));
+      host.writeGroup(idOf(1), counter, kills(7));
+      seen.source.lookAt(idOf(1));
+      await eventually('kills are counted', () => seen.killed(idOf(1)) > 0 || undefined);
+      assert.equal(seen.killed(idOf(1)), 2, 'those from before its first reading are not ours');
+    });
+
+    it('counts and tells once that a file has no counter', async (t) => {
+      const host = new FakeHost(t, version);
+      host.make(idOf(1), { [counter]: 'oom 3\n' });
+      const seen = await observe(t, host);
+      for (let look = 0; look < 3; look++) seen.source.lookAt(idOf(1));
+      assert.ok((await seen.badInput()) >= 1);
+      assert.equal(seen.warnings().length, 1);
+      assert.match(String(seen.warnings()[0]!['value']), /^cannot find "oom_kill" in /);
+      assert.equal(seen.killed(idOf(1)), 0);
+    });
+
+    it('leaves out of a reading what is malformed, and tells it once', async (t) => {
+      const host = new FakeHost(t, version);
+      host.make(idOf(1), { 'memory.stat': 'anon\ntotal_rss 12x\nfile 4096\ncache 4096\n' });
+      host.make(idOf(2), { [usageFile[version]]: '-5\n' });
+      const seen = await observe(t, host);
+      for (let reading = 0; reading < 3; reading++) {
+        const memory = seen.source.readMemory(idOf(1));
+        assert.equal(memory?.usageBytes, 2 ** 20);
+        assert.equal(memory.rssBytes, undefined);
+        assert.equal(memory.workingSetBytes, undefined);
+        assert.equal(memory.unreclaimableBytes, undefined);
+        assert.equal(memory.limitBytes, 32 * 2 ** 20);
+        assert.equal(seen.source.readMemory(idOf(2)), undefined);
+      }
+      assert.equal(await seen.badInput(), 6);
+      assert.deepEqual(
+        seen.warnings().map(({ what }) => what),
+        ['malformed cgroup file'],
+      );
+    });
+
+    it('takes nothing for a container whose name is not a container’s id', async (t) => {
+      const host = new FakeHost(t, version);
+      const names = [
+        'f'.repeat(63),
+        'f'.repeat(65),
+        'F'.repeat(64),
+        `${'f'.repeat(63)}g`,
+        `${'f'.repeat(64)}\n`,
+        'web',
+      ];
+      for (const name of names) host.make(`docker/${name}`, { [counter]: kills(0) });
+      host.make(`docker/${idOf(1)}`);
+      const seen = await observe(t, host);
+      for (const name of names) host.writeGroup(`docker/${name}`, counter, kills(1));
+      host.writeGroup(`docker/${idOf(1)}`, counter, kills(1));
+      host.write('proc/vmstat', 'nr_free_pages 1\noom_kill 7\n');
+      await eventually('the kill in the container is counted', () => seen.killed(idOf(1)) === 1 || undefined);
+      const ids = new Set(seen.all.flatMap((one) => ('containerId' in one ? [one.containerId] : [])));
+      assert.deepEqual([...ids], [idOf(1)]);
+      for (const name of names) {
+        seen.source.lookAt(name);
+        assert.equal(seen.source.readMemory(name), undefined);
+      }
+      assert.deepEqual(seen.warnings(), []);
+    });
+
+    it('says that descriptors run short, and counts and reads all the same', async (t) => {
+      const host = new FakeHost(t, version);
+      const ids = Array.from({ length: 20 }, (_, index) => idOf(index + 1));
+      for (const id of ids) host.make(id);
+      // 256 are left to others.
+      limitDescriptors(t, 266);
+      const seen = await observe(t, host);
+      assertWorks(host, seen, ids);
+      assert.deepEqual(
+        seen.warnings().map(({ what, value }) => [what, value]),
+        [['too few file descriptors: cgroup files are opened for each reading', '10 are kept open']],
+      );
+    });
+
+    it('closes files of its own where others have used up all descriptors', async (t) => {
+      const host = new FakeHost(t, version);
+      const ids = Array.from({ length: 20 }, (_, index) => idOf(index + 1));
+      for (const id of ids) host.make(id);
+      limitDescriptors(t, 356);
+      const seen = await observe(t, host);
+      const others: number[] = [];
+      try {
+        assert.throws(() => {
+          for (;;) others.push(openSync('/dev/null', 'r'));
+        }, /EMFILE/);
+        assertWorks(host, seen, ids);
+      } finally {
+        for (const fd of others) closeSync(fd);
+      }
+      assert.deepEqual(
+        seen.warnings().map(({ what }) => what),
+        ['too few file descriptors: cgroup files are opened for each reading'],
+      );
+    });
+
+    function assertWorks(host: FakeHost, seen: Awaited<ReturnType<typeof observe>>, ids: readonly string[]): void {
+      for (const id of ids) {
+        assert.equal(seen.source.readMemory(id)?.usageBytes, 2 ** 20);
+        assert.equal(seen.source.readMemory(id)?.limitBytes, 32 * 2 ** 20);
+        host.writeGroup(id, counter, kills(1));
+        seen.source.lookAt(id);
+        assert.equal(seen.killed(id), 1);
+      }
+    }
+  });
+}
+
+/** Lowers how many descriptors this process may have, until the test ends. */
+function limitDescriptors(t: TestContext, most: number): void {
+  const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))!;
+  const set = (limit: string) => execFileSync('prlimit', [`--pid=${process.pid}`, `--nofile=${limit}:`]);
+  set(String(most));
+  t.after(() => set(soft!));
+}
+
+/** Observes a host until the test ends, with the telemetry of the real receiver. */
+async function observe(t: TestContext, host: FakeHost) {
+  const all: Observation[] = [];
+  const settings = makeSettings();
+  const telemetry = new Telemetry(settings, new ContainerTable(100));
+  const source = new MemcgSource({
+    hostRoot: host.root,
+    pollIntervalMs: 20,
+    sampleIntervalMs: 0,
+    maxGroups: 1000,
+    onBadInput: (what, value) => telemetry.countBadInput('memcg', what, value),
+  });
+  const stop = new AbortController();
+  const up = Promise.withResolvers<void>();
+  const observing = source.observe((observation) => all.push(observation), up.resolve, stop.signal);
+  t.after(async () => {
+    stop.abort();
+    await observing;
+  });
+  await up.promise;
+  return {
+    source,
+    all,
+    killed: (containerId: string) =>
+      all.reduce(
+        (sum, one) => sum + (one.kind === 'oom_kills_counted' && one.containerId === containerId ? one.oomKills : 0),
+        0,
+      ),
+    warnings: () => settings.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields),
+    badInput: async () => (await settings.series())['exit137_source_bad_input{receiver=test,source=memcg}'] ?? 0,
+  };
+}
