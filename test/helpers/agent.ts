@@ -23,6 +23,8 @@ interface AgentOptions {
 export interface Agent {
   readonly pid: number;
   readonly endpoint: OtlpEndpoint;
+  /** Resolves when these sources work: what happens from then on is seen. */
+  observes(...sources: string[]): Promise<unknown>;
   /** The log records of one container that arrived so far, in their order. */
   logsOf(containerId: string): ReceivedLog[];
   /** The newest metrics of one container, by name. Throws where none have arrived. */
@@ -41,7 +43,7 @@ export interface Agent {
   close(): Promise<void>;
 }
 
-/** Starts the bundle with a configuration file; resolves when it runs. */
+/** Starts the bundle with a configuration file; resolves when its process is there. */
 export async function startAgent({ receiver = {}, grpcPort, toFile = true }: AgentOptions = {}): Promise<Agent> {
   const folder = await mkdtemp(join(tmpdir(), 'exit137-agent-'));
   const endpoint = await startGrpcEndpoint();
@@ -70,6 +72,12 @@ export async function startAgent({ receiver = {}, grpcPort, toFile = true }: Age
   return {
     pid: child.pid!,
     endpoint,
+    observes: (...sources) =>
+      eventually(`the sources ${sources.join(', ')} work`, () => {
+        const works = (source: string) => (line: string) =>
+          line.includes('source works') && line.includes(`"source":"${source}"`);
+        return sources.every((source) => stderr.split('\n').some(works(source))) || undefined;
+      }),
     logsOf: (containerId) =>
       endpoint.received.flatMap(({ logs }) => logs.filter(({ resource }) => resource['container.id'] === containerId)),
     metricsOf: (containerId) => {

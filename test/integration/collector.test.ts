@@ -42,6 +42,7 @@ describe(
         receiver: { sources: { docker: { endpoint: `unix://${host.socket}` } } },
         grpcPort: collector.grpcPort,
       });
+      await agent.observes('docker', 'memcg');
     });
 
     after(async () => {
