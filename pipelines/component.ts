@@ -25,7 +25,10 @@ export interface Component {
 /** The signals that travel through pipelines. */
 export type SignalKind = 'metrics' | 'logs';
 
-/** Takes metrics, one entry per resource. Rejects with `PermanentError` when trying again is useless. */
+/**
+ * Takes metrics, one entry per resource. The numbers in them are the sender's to write again once the promise is
+ * settled: who keeps metrics longer keeps a copy. Rejects with `PermanentError` when trying again is useless.
+ */
 export interface MetricsConsumer {
   consumeMetrics(metrics: readonly ResourceMetrics[]): Promise<void>;
 }

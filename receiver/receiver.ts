@@ -30,6 +30,9 @@ export const containerLifecycle: ReceiverFactory<Config> = {
 /** The first metrics are sent when every source works or has failed once, but no later than this after the start. */
 const firstCollectionWithinMs = 500;
 
+/** Pieces of data that the pipelines have neither taken nor refused: they may wait for a destination. */
+const mostHandedOn = 1_000;
+
 /** Exit code of a process that a SIGKILL ended. */
 const exitCodeOfSigkill = 137;
 
@@ -150,7 +153,7 @@ class ContainerLifecycle implements Component {
     const { logs } = this.#next;
     if (logs === undefined) return;
     const records = incidents.map((incident) => this.#toLogs.of(incident));
-    this.#handOn(logs.consumeLogs(records), 'log_records', records.length);
+    this.#handOn(() => logs.consumeLogs(records), 'log_records', records.length);
   }
 
   #collect(): void {
@@ -158,6 +161,7 @@ class ContainerLifecycle implements Component {
     this.#table.expire(nowMs - this.#config.grace_period);
     const { metrics } = this.#next;
     if (metrics === undefined) return;
+    if (this.#handingOn.size > 0) this.#toMetrics.letGo();
     const ofContainers = Array.from(this.#table.all(), (container) => {
       const memory = this.#memcg?.readMemory(container.id);
       container.limitBytes = memory?.limitBytes ?? container.limitBytes;
@@ -166,11 +170,13 @@ class ContainerLifecycle implements Component {
     const ofNode = this.#toMetrics.ofNode(this.#ledger, this.#bootedAtMs, this.#startedAtMs, nowMs);
     const all = ofNode === undefined ? ofContainers : [ofNode, ...ofContainers];
     if (all.length === 0) return;
-    this.#handOn(metrics.consumeMetrics(all), 'metric_points', countPoints(all));
+    this.#handOn(() => metrics.consumeMetrics(all), 'metric_points', countPoints(all));
   }
 
-  #handOn(taken: Promise<void>, items: 'log_records' | 'metric_points', count: number): void {
-    const counted = taken.then(
+  #handOn(pass: () => Promise<void>, items: 'log_records' | 'metric_points', count: number): void {
+    if (this.#handingOn.size >= mostHandedOn)
+      return this.#telemetry.refused(items, count, 'too much waits to be taken');
+    const counted = pass().then(
       () => this.#telemetry.accepted(items, count),
       (error: unknown) => this.#telemetry.refused(items, count, describeError(error)),
     );

@@ -6,7 +6,7 @@ import type { Container } from './container-table.ts';
 import type { ContainerExit, ContainerRestart, Incident, OomKill } from './incident.ts';
 import { scopeName, type events } from './metadata.ts';
 import type { Resources } from './resources.ts';
-import { toHrTime } from './to-metrics.ts';
+import { toHrTime } from './metrics-frame.ts';
 
 /** What is particular to one incident's record. */
 interface Told {

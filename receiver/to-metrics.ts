@@ -1,162 +1,153 @@
-import { ValueType, type Attributes, type HrTime } from '@opentelemetry/api';
-import type { Resource } from '@opentelemetry/resources';
-import {
-  AggregationTemporality,
-  DataPointType,
-  type DataPoint,
-  type MetricData,
-  type ResourceMetrics,
-} from '@opentelemetry/sdk-metrics';
+import type { Attributes } from '@opentelemetry/api';
+import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import type { Config } from './config.ts';
 import type { Container } from './container-table.ts';
 import type { MemoryEvents, MemoryReading } from './cgroup/memory-reading.ts';
 import type { Ledger } from './ledger.ts';
-import { memoryStatMetrics, metrics, scopeName, type MetricDefinition, type MetricName } from './metadata.ts';
+import { memoryStatMetrics, metrics, scopeName, type MetricName } from './metadata.ts';
+import { Frame, MetricTemplate, toHrTime, type Slot } from './metrics-frame.ts';
 import type { Resources } from './resources.ts';
-import type { Workload } from './workload.ts';
+import { exitReasons } from './workload.ts';
 
-/** Milliseconds since the epoch as the SDK's pair of seconds and nanoseconds. */
-export function toHrTime(ms: number): HrTime {
-  const seconds = Math.floor(ms / 1000);
-  return [seconds, Math.min(999_999_999, Math.round((ms - seconds * 1000) * 1e6))];
+/** What the metrics of a container are made of. */
+interface ContainerFacts {
+  container: Container;
+  memory: MemoryReading | undefined;
 }
 
-/** Makes metrics of what is known. Pure: the same table at the same time gives the same metrics. */
+/** What the metrics of the node are made of. */
+interface NodeFacts {
+  ledger: Ledger;
+  bootedAtMs: number;
+  startedAtMs: number;
+}
+
+/**
+ * Makes metrics of what is known: the same table at the same time gives the same metrics. What it returns is written
+ * again at the next call for the same container.
+ */
 export class MetricsBuilder {
   readonly #resources: Resources;
   readonly #scope: { name: string; version: string };
-  /** Makes the `MetricData` of one metric; absent for those that are switched off. */
-  readonly #templates: ReadonlyMap<string, Template>;
-  readonly #statTemplates: readonly (Template | undefined)[];
+  readonly #containerSlots: readonly Slot<ContainerFacts>[];
+  readonly #nodeSlots: readonly Slot<NodeFacts>[];
+  #frames = new WeakMap<Container, Frame<ContainerFacts>>();
 
   constructor(config: Config, resources: Resources, version: string) {
     this.#resources = resources;
     this.#scope = { name: scopeName, version };
     const on = [...metrics].filter(([name, { enabled }]) => config.metrics[name]?.enabled ?? enabled !== false);
-    this.#templates = new Map(on.map(([name, definition]) => [name, new Template(name, definition)]));
-    this.#statTemplates = memoryStatMetrics.map(({ name }) => this.#templates.get(name));
+    const templates = new Map(on.map(([name, definition]) => [name, new MetricTemplate(name, definition)]));
+    this.#containerSlots = [...workloadSlots(templates), ...memorySlots(templates)];
+    this.#nodeSlots = nodeSlots(templates);
+  }
+
+  /** Leaves what was returned so far to those who hold it. */
+  letGo(): void {
+    this.#frames = new WeakMap();
   }
 
   /** One `ResourceMetrics` for a container: its counters, and its memory where `memory` was read just now. */
   ofContainer(container: Container, memory: MemoryReading | undefined, nowMs: number): ResourceMetrics {
+    const resource = this.#resources.ofMetrics(container);
+    const facts = { container, memory };
     const now = toHrTime(nowMs);
-    const found = this.#ofWorkload(container.workload, now);
-    if (memory !== undefined) found.push(...this.#ofMemory(memory, startOfMemcg(container), now));
-    return this.#wrap(this.#resources.ofMetrics(container), found);
+    let frame = this.#frames.get(container);
+    if (frame?.fill(resource, facts, now) !== true) {
+      frame = new Frame(resource, this.#scope, this.#containerSlots, facts);
+      frame.fill(resource, facts, now);
+      this.#frames.set(container, frame);
+    }
+    return frame.metrics;
   }
 
   /** What the kernel counted on the whole machine. Undefined until it was read. */
   ofNode(ledger: Ledger, bootedAtMs: number, startedAtMs: number, nowMs: number): ResourceMetrics | undefined {
     if (ledger.total === undefined) return undefined;
-    const now = toHrTime(nowMs);
-    const sink = new Sink(this.#templates, now);
-    sink.add('system.linux.oom_kills', ledger.total, toHrTime(bootedAtMs));
-    sink.add('system.linux.oom_kills.unattributed', ledger.unattributed, toHrTime(startedAtMs));
-    return this.#wrap(this.#resources.node, sink.metrics);
-  }
-
-  #ofWorkload(workload: Workload, now: HrTime): MetricData[] {
-    const start = toHrTime(workload.firstSeenAtMs);
-    const sink = new Sink(this.#templates, now);
-    sink.add('container.memory.oom_kills', workload.oomKills, start);
-    sink.add('container.memory.oom_incidents', workload.oomIncidents, start);
-    sink.addEach('container.exits', 'container.exit.reason', workload.exits, start);
-    sink.add('container.exit.code', workload.lastExitCode, start);
-    sink.add('container.restarts', workload.restarts, start);
-    return sink.metrics;
-  }
-
-  #ofMemory(memory: MemoryReading, start: HrTime, now: HrTime): MetricData[] {
-    const sink = new Sink(this.#templates, now);
-    if (memory.events)
-      sink.addEach('container.memory.events', 'cgroup.memory.event', byKernelName(memory.events), start);
-    sink.add('container.memory.usage', memory.usageBytes, start);
-    sink.add('container.memory.working_set', memory.workingSetBytes, start);
-    sink.add('container.memory.rss', memory.rssBytes, start);
-    sink.add('container.memory.available', memory.availableBytes, start);
-    sink.add('container.memory.usage.limit', memory.limitBytes, start);
-    sink.add('container.memory.usage.max', memory.maxUsageBytes, start);
-    sink.add('container.memory.unreclaimable', memory.unreclaimableBytes, start);
-    sink.add('container.memory.limit.utilization', utilizationOf(memory), start);
-    for (const [index, template] of this.#statTemplates.entries()) {
-      const value = memory.stat?.[index];
-      if (template !== undefined && value !== undefined && !Number.isNaN(value)) {
-        sink.metrics.push(template.make([template.point(value, start, now)]));
-      }
-    }
-    return sink.metrics;
-  }
-
-  #wrap(resource: Resource, found: MetricData[]): ResourceMetrics {
-    return { resource, scopeMetrics: [{ scope: this.#scope, metrics: found }] };
+    const facts = { ledger, bootedAtMs, startedAtMs };
+    const frame = new Frame(this.#resources.node, this.#scope, this.#nodeSlots, facts);
+    frame.fill(this.#resources.node, facts, toHrTime(nowMs));
+    return frame.metrics;
   }
 }
 
-/** Collects the metrics of one resource; a value that is absent leaves no metric. */
-class Sink {
-  readonly metrics: MetricData[] = [];
-  readonly #templates: ReadonlyMap<string, Template>;
-  readonly #now: HrTime;
+type Templates = ReadonlyMap<string, MetricTemplate>;
 
-  constructor(templates: ReadonlyMap<string, Template>, now: HrTime) {
-    this.#templates = templates;
-    this.#now = now;
-  }
-
-  add(name: MetricName, value: number | undefined, start: HrTime): void {
-    const template = this.#templates.get(name);
-    if (template === undefined || value === undefined) return;
-    this.metrics.push(template.make([template.point(value, start, this.#now)]));
-  }
-
-  /** One point for each value, told apart by the attribute. */
-  addEach(name: MetricName, attribute: string, values: Record<string, number | undefined>, start: HrTime): void {
-    const template = this.#templates.get(name);
-    if (template === undefined) return;
-    const points = Object.entries(values).flatMap(([key, value]) =>
-      value === undefined ? [] : template.point(value, start, this.#now, template.attributes(attribute, key)),
-    );
-    if (points.length > 0) this.metrics.push(template.make(points));
-  }
+function workloadSlots(templates: Templates): Slot<ContainerFacts>[] {
+  const slot = (
+    name: MetricName,
+    value: (workload: Container['workload']) => number | undefined,
+    attributes?: Attributes,
+  ): Slot<ContainerFacts>[] =>
+    slotOf(templates, name, {
+      value: ({ container }) => value(container.workload),
+      startMs: ({ container }) => container.workload.firstSeenAtMs,
+      attributes,
+    });
+  return [
+    slot('container.memory.oom_kills', ({ oomKills }) => oomKills),
+    slot('container.memory.oom_incidents', ({ oomIncidents }) => oomIncidents),
+    ...exitReasons.map((reason) =>
+      slot('container.exits', ({ exits }) => exits[reason], { 'container.exit.reason': reason }),
+    ),
+    slot('container.exit.code', ({ lastExitCode }) => lastExitCode),
+    slot('container.restarts', ({ restarts }) => restarts),
+  ].flat();
 }
 
-const noAttributes: Attributes = Object.freeze({});
+/** Counters of memory.events by the kernel's names. */
+const eventNames: readonly [string, keyof MemoryEvents][] = [
+  ['low', 'low'],
+  ['high', 'high'],
+  ['max', 'max'],
+  ['oom', 'oom'],
+  ['oom_group_kill', 'oomGroupKill'],
+];
 
-/** What stays the same in every `MetricData` of one metric. */
-class Template {
-  readonly #descriptor: MetricData['descriptor'];
-  readonly #isSum: boolean;
-  readonly #isMonotonic: boolean;
-  readonly #attributes = new Map<string, Attributes>();
-
-  constructor(name: string, { kind, monotonic, type, unit, description }: MetricDefinition) {
-    this.#descriptor = { name, unit, description, valueType: type === 'int' ? ValueType.INT : ValueType.DOUBLE };
-    this.#isSum = kind === 'sum';
-    this.#isMonotonic = monotonic === true;
-  }
-
-  make(dataPoints: DataPoint<number>[]): MetricData {
-    const common = { descriptor: this.#descriptor, aggregationTemporality: AggregationTemporality.CUMULATIVE };
-    return this.#isSum
-      ? { ...common, dataPointType: DataPointType.SUM, isMonotonic: this.#isMonotonic, dataPoints }
-      : { ...common, dataPointType: DataPointType.GAUGE, dataPoints };
-  }
-
-  /** A gauge has no start time: it goes over the wire as 0, which means unknown. */
-  point(value: number, start: HrTime, now: HrTime, attributes = noAttributes): DataPoint<number> {
-    return { startTime: this.#isSum ? start : [0, 0], endTime: now, attributes, value };
-  }
-
-  /** The values of an attribute are few: one object for each. */
-  attributes(key: string, value: string): Attributes {
-    let found = this.#attributes.get(value);
-    if (found === undefined) this.#attributes.set(value, (found = { [key]: value }));
-    return found;
-  }
+function memorySlots(templates: Templates): Slot<ContainerFacts>[] {
+  const slot = (
+    name: string,
+    value: (memory: MemoryReading) => number | undefined,
+    attributes?: Attributes,
+  ): Slot<ContainerFacts>[] =>
+    slotOf(templates, name, {
+      value: ({ memory }) => (memory === undefined ? undefined : value(memory)),
+      startMs: ({ container }) => startOfMemcgMs(container),
+      attributes,
+    });
+  return [
+    ...eventNames.map(([name, key]) =>
+      slot('container.memory.events', ({ events }) => events?.[key], { 'cgroup.memory.event': name }),
+    ),
+    slot('container.memory.usage', ({ usageBytes }) => usageBytes),
+    slot('container.memory.working_set', ({ workingSetBytes }) => workingSetBytes),
+    slot('container.memory.rss', ({ rssBytes }) => rssBytes),
+    slot('container.memory.available', ({ availableBytes }) => availableBytes),
+    slot('container.memory.usage.limit', ({ limitBytes }) => limitBytes),
+    slot('container.memory.usage.max', ({ maxUsageBytes }) => maxUsageBytes),
+    slot('container.memory.unreclaimable', ({ unreclaimableBytes }) => unreclaimableBytes),
+    slot('container.memory.limit.utilization', utilizationOf),
+    ...memoryStatMetrics.map(({ name }, index) => slot(name, ({ stat }) => stat?.[index])),
+  ].flat();
 }
 
-function byKernelName({ low, high, max, oom, oomGroupKill }: MemoryEvents): Record<string, number | undefined> {
-  return { low, high, max, oom, oom_group_kill: oomGroupKill };
+function nodeSlots(templates: Templates): Slot<NodeFacts>[] {
+  return [
+    slotOf<NodeFacts>(templates, 'system.linux.oom_kills', {
+      value: ({ ledger }) => ledger.total,
+      startMs: ({ bootedAtMs }) => bootedAtMs,
+    }),
+    slotOf<NodeFacts>(templates, 'system.linux.oom_kills.unattributed', {
+      value: ({ ledger }) => ledger.unattributed,
+      startMs: ({ startedAtMs }) => startedAtMs,
+    }),
+  ].flat();
+}
+
+/** None where the metric is switched off. */
+function slotOf<Facts>(templates: Templates, name: string, rest: Omit<Slot<Facts>, 'template'>): Slot<Facts>[] {
+  const template = templates.get(name);
+  return template === undefined ? [] : [{ template, ...rest }];
 }
 
 function utilizationOf({ unreclaimableBytes, effectiveLimitBytes }: MemoryReading): number | undefined {
@@ -166,6 +157,6 @@ function utilizationOf({ unreclaimableBytes, effectiveLimitBytes }: MemoryReadin
 }
 
 /** Where we did not see the group being made, its counters began with the container's life. */
-function startOfMemcg({ memcgSinceMs, life, workload }: Container): HrTime {
-  return toHrTime(memcgSinceMs ?? life?.startedAtMs ?? workload.firstSeenAtMs);
+function startOfMemcgMs({ memcgSinceMs, life, workload }: Container): number {
+  return memcgSinceMs ?? life?.startedAtMs ?? workload.firstSeenAtMs;
 }

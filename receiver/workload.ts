@@ -1,7 +1,9 @@
 import type { Incident } from './incident.ts';
 
-/** Why a main process ended, as counted by `container.exits`. */
-export type ExitReason = 'completed' | 'error' | 'oom_killed' | 'killed';
+/** Why main processes end, as counted by `container.exits`. */
+export const exitReasons = ['completed', 'error', 'oom_killed', 'killed'] as const;
+
+export type ExitReason = (typeof exitReasons)[number];
 
 /**
  * What is counted of a workload container, an identity that outlives container ids where an orchestrator gives one.

@@ -1,5 +1,5 @@
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
-import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import type { MetricData, ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import * as z from 'zod';
 import type { Component, ComponentSettings, ProcessorFactory } from '../component.ts';
 import { describeError } from '../errors.ts';
@@ -32,7 +32,9 @@ export const batch: ProcessorFactory<BatchConfig> = {
     const batcher = new Batcher<ResourceMetrics>(config, settings, 'metric_points', countPoints, (items) =>
       next.consumeMetrics(items),
     );
-    return Object.assign(batcher, { consumeMetrics: (metrics: readonly ResourceMetrics[]) => batcher.add(metrics) });
+    return Object.assign(batcher, {
+      consumeMetrics: (metrics: readonly ResourceMetrics[]) => batcher.add(metrics.map(copyOf)),
+    });
   },
   createLogs(config, settings, next) {
     const batcher = new Batcher<ReadableLogRecord>(
@@ -124,6 +126,18 @@ function aborted(signal: AbortSignal): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   signal.addEventListener('abort', () => resolve(), { once: true });
   return promise;
+}
+
+/** Copies what the sender may write again. */
+function copyOf({ resource, scopeMetrics }: ResourceMetrics): ResourceMetrics {
+  const copyMetric = <Metric extends MetricData>(metric: Metric): Metric => ({
+    ...metric,
+    dataPoints: metric.dataPoints.map((point) => ({ ...point })),
+  });
+  return {
+    resource,
+    scopeMetrics: scopeMetrics.map((scope) => ({ ...scope, metrics: scope.metrics.map(copyMetric) })),
+  };
 }
 
 function countPoints({ scopeMetrics }: ResourceMetrics): number {

@@ -9,7 +9,8 @@ import { ContainerTable } from '../../receiver/container-table.ts';
 import { Ledger } from '../../receiver/ledger.ts';
 import { metrics } from '../../receiver/metadata.ts';
 import { Resources } from '../../receiver/resources.ts';
-import { MetricsBuilder, toHrTime } from '../../receiver/to-metrics.ts';
+import { toHrTime } from '../../receiver/metrics-frame.ts';
+import { MetricsBuilder } from '../../receiver/to-metrics.ts';
 import { idOf, observationsOf } from './observations.ts';
 
 const nowMs = 1_700_000_100_000;

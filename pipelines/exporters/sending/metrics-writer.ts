@@ -13,15 +13,25 @@ import {
 } from '@opentelemetry/sdk-metrics';
 import { addAttributes, ProtobufMessage } from './protobuf-message.ts';
 
-/** The serialised metrics of one resource, and where in it the numbers are that change from batch to batch. */
-interface Template {
-  /** The whole field 1 of a request. */
+/** Serialised metrics of any resource, and where in them the numbers are that change from batch to batch. */
+interface Body {
+  /** The fields 2 of a ResourceMetrics. */
   readonly bytes: Uint8Array;
   /** Offset of the first of the three numbers of each point. */
   readonly points: readonly number[];
   /** Everything else that went into `bytes`, by identity. */
   readonly shape: readonly unknown[];
 }
+
+/** The serialised metrics of one resource. Containers mostly differ in their resource only, and share a body. */
+interface Template {
+  /** Field 1 of a request, up to where the body begins. */
+  readonly head: Uint8Array;
+  readonly body: Body;
+}
+
+/** Bodies that were written lately: containers come in a few kinds, with and without a limit say. */
+const mostBodies = 16;
 
 /** Start time, time and value of a point stand side by side, eight bytes each behind a tag of one. */
 const TIME_OFFSET = 9;
@@ -44,6 +54,8 @@ const EIGHT_BYTES = new Uint8Array(8);
  */
 export class MetricsWriter {
   readonly #templates = new WeakMap<Resource, Template>();
+  /** The one that was used last is first. */
+  readonly #bodies: Body[] = [];
   /** Memory of an earlier request, for the next one: the garbage of large requests is collected late. */
   #spare: ArrayBuffer | undefined;
 
@@ -55,14 +67,13 @@ export class MetricsWriter {
   /** One ExportMetricsServiceRequest. */
   write(metrics: readonly ResourceMetrics[]): Uint8Array {
     const parts = metrics.map((one) => this.#templateOf(one) ?? ProtobufMetricsSerializer.serializeRequest(one)!);
-    const length = parts.reduce((sum, part) => sum + bytesOf(part).byteLength, 0);
-    const request = this.#allocate(length);
+    const request = this.#allocate(parts.reduce((sum, part) => sum + lengthOf(part), 0));
     const numbers = new NumberWriter(request);
     let offset = 0;
     for (const [index, part] of parts.entries()) {
-      request.set(bytesOf(part), offset);
-      if (!(part instanceof Uint8Array)) writeNumbers(numbers, offset, part.points, metrics[index]!);
-      offset += bytesOf(part).byteLength;
+      if (part instanceof Uint8Array) request.set(part, offset);
+      else writeTemplate(request, numbers, offset, part, metrics[index]!);
+      offset += lengthOf(part);
     }
     return request;
   }
@@ -77,16 +88,37 @@ export class MetricsWriter {
   /** Undefined where there is more in it than numbers. */
   #templateOf(metrics: ResourceMetrics): Template | undefined {
     const known = this.#templates.get(metrics.resource);
-    if (known !== undefined && hasShape(metrics, known.shape)) return known;
+    if (known !== undefined && hasShape(metrics, known.body.shape)) return known;
     if (!metrics.scopeMetrics.every((scope) => scope.metrics.every(isOfNumbers))) return undefined;
-    const made = makeTemplate(metrics);
+    const body = this.#bodyOf(metrics);
+    const made = { head: makeHead(metrics.resource, body.bytes.byteLength), body };
     this.#templates.set(metrics.resource, made);
     return made;
   }
+
+  #bodyOf(metrics: ResourceMetrics): Body {
+    const index = this.#bodies.findIndex(({ shape }) => hasShape(metrics, shape));
+    const body = index < 0 ? makeBody(metrics) : this.#bodies.splice(index, 1)[0]!;
+    this.#bodies.unshift(body);
+    this.#bodies.length = Math.min(this.#bodies.length, mostBodies);
+    return body;
+  }
 }
 
-function bytesOf(part: Template | Uint8Array): Uint8Array {
-  return part instanceof Uint8Array ? part : part.bytes;
+function lengthOf(part: Template | Uint8Array): number {
+  return part instanceof Uint8Array ? part.byteLength : part.head.byteLength + part.body.bytes.byteLength;
+}
+
+function writeTemplate(
+  request: Uint8Array,
+  numbers: NumberWriter,
+  offset: number,
+  { head, body }: Template,
+  metrics: ResourceMetrics,
+): void {
+  request.set(head, offset);
+  request.set(body.bytes, offset + head.byteLength);
+  writeNumbers(numbers, offset + head.byteLength, body.points, metrics);
 }
 
 function isOfNumbers(metric: MetricData): metric is SumMetricData | GaugeMetricData {
@@ -198,17 +230,22 @@ class Nanoseconds {
   }
 }
 
-function makeTemplate(metrics: ResourceMetrics): Template {
-  const { resource, scopeMetrics } = metrics;
-  const message = new ProtobufMessage();
+function makeHead(resource: Resource, bodyLength: number): Uint8Array {
   const resourceMessage = new ProtobufMessage();
   addAttributes(resourceMessage, 1, resource.attributes);
-  message.message(1, resourceMessage);
-  for (const scope of scopeMetrics) message.message(2, scopeMetricsMessage(scope));
-  message.optionalText(3, resource.schemaUrl);
-  const request = new ProtobufMessage().message(1, message);
-  // A copy of its own: one from the pool would keep its neighbours alive.
-  return { bytes: new Uint8Array(request.finish()), points: request.places, shape: shapeOf(metrics) };
+  const message = new ProtobufMessage().message(1, resourceMessage).optionalText(3, resource.schemaUrl);
+  return copyOf(new ProtobufMessage().message(1, message, bodyLength).finish());
+}
+
+function makeBody(metrics: ResourceMetrics): Body {
+  const message = new ProtobufMessage();
+  for (const scope of metrics.scopeMetrics) message.message(2, scopeMetricsMessage(scope));
+  return { bytes: copyOf(message.finish()), points: message.places, shape: shapeOf(metrics) };
+}
+
+/** One of its own: bytes from Node's pool would keep their neighbours alive. */
+function copyOf(bytes: Buffer): Uint8Array {
+  return new Uint8Array(bytes);
 }
 
 function scopeMetricsMessage({ scope, metrics }: ScopeMetrics): ProtobufMessage {

@@ -50,8 +50,9 @@ export class ProtobufMessage {
     return text === undefined || text === '' ? this : this.text(field, text);
   }
 
-  message(field: number, inner: ProtobufMessage): this {
-    this.#add(encodeVarint(field * 8 + 2), encodeVarint(inner.#length));
+  /** `bytesToCome` belong to the inner message as well and are written behind this one by others. */
+  message(field: number, inner: ProtobufMessage, bytesToCome = 0): this {
+    this.#add(encodeVarint(field * 8 + 2), encodeVarint(inner.#length + bytesToCome));
     for (const place of inner.#places) this.#places.push(this.#length + place);
     return this.#add(...inner.#chunks);
   }
