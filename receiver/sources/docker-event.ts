@@ -184,10 +184,14 @@ function signalOf(text: string | undefined): number | undefined {
   return constants.signals[name as keyof typeof constants.signals];
 }
 
+/** The last time that a daemon can mean, in the year 2262: it counts nanoseconds in 63 bits, as we tell them. */
+const latestMs = 2 ** 63 / 1e6;
+
 function timeOf(nanos: string | undefined, seconds: unknown): number | undefined {
   // 2^53 is passed by a factor of 200: what is lost is less than a microsecond.
-  if (nanos !== undefined) return Number(nanos) / 1e6;
-  return typeof seconds === 'number' && seconds > 0 ? seconds * 1000 : undefined;
+  const atMs = nanos === undefined ? Number(seconds) * 1000 : Number(nanos) / 1e6;
+  const isTime = nanos !== undefined || typeof seconds === 'number';
+  return isTime && atMs > 0 && atMs < latestMs ? atMs : undefined;
 }
 
 function attributesOf({ Actor }: EventLine): Record<string, string> {

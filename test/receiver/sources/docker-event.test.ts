@@ -108,6 +108,8 @@ describe('events of Docker and Podman', () => {
     assert.equal(atMsOf({ time: 1795244505, timeNano: undefined }), 1795244505000);
     assert.equal(atMsOf({ time: 0, timeNano: 0 }), nowMs);
     assert.equal(atMsOf({ time: 'x', timeNano: 'y' }), nowMs);
+    assert.equal(atMsOf({ time: 1.8e305, timeNano: undefined }), nowMs);
+    assert.equal(atMsOf({ time: 1795244505, timeNano: 2 ** 64 }), nowMs);
   });
 
   it('are of the container in `id` where an old daemon names no actor', () => {
