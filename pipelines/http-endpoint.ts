@@ -1,9 +1,6 @@
 import { once } from 'node:events';
-import type { ServerResponse } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-
-/** An import would read every name of the module, WebSocket among them, which loads Node's own undici: 8 MB. */
-const { createServer } = process.getBuiltinModule('node:http');
 
 /** What is answered to a request for one path. */
 interface HttpAnswer {

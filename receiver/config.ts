@@ -10,6 +10,11 @@ function switchesOf(names: Iterable<string>) {
   return z.strictObject(Object.fromEntries(Array.from(names, (name) => [name, enabledSwitch])));
 }
 
+/** What runs again and again must leave time for the rest. */
+function atLeast(leastMs: number, text: string) {
+  return duration.refine((ms) => ms >= leastMs, `must be at least ${text}`);
+}
+
 const dockerConfig = z.strictObject({
   /** False where the runtime must not be asked; the rest then works without names, exit codes and restarts. */
   enabled: z.boolean().default(true),
@@ -22,9 +27,9 @@ const dockerConfig = z.strictObject({
 const memcgConfig = z.strictObject({
   enabled: z.boolean().default(true),
   /** How often the OOM counters are read where the kernel does not notify (cgroup v1). */
-  poll_interval: duration.default(250),
+  poll_interval: atLeast(10, '10ms').default(250),
   /** How often usage is sampled for container.memory.usage.max where the kernel keeps no resettable peak. */
-  sample_interval: duration.default(1_000),
+  sample_interval: duration.default(2_000),
   /** Groups beyond this number are left out and counted. */
   max_groups: z.int().positive().default(10_000),
 });
@@ -32,7 +37,7 @@ const memcgConfig = z.strictObject({
 /** Configuration of `container_lifecycle`. */
 export const configSchema = z.strictObject({
   /** How often metrics are sent. Events are sent when they happen. */
-  collection_interval: duration.default(10_000),
+  collection_interval: atLeast(100, '100ms').default(10_000),
   /** Where the host's root file system is seen from here; `/` outside a container. */
   root_path: z.string().default('/'),
   /** How long the series of a container go on after it is gone. */

@@ -1,6 +1,6 @@
 // CPU and memory of the bundle with many containers.
 // Usage: node test/bench/footprint.bench.ts [--containers 250] [--minutes 10]. Needs root and what the Docker tests need.
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { startAgent } from '../helpers/agent.ts';
@@ -59,7 +59,7 @@ try {
   printReport(
     `Footprint with ${containers} containers`,
     `The bundle with both sources, defaults, and OTLP/gRPC to a server on the same machine every 10 s; ` +
-      `${containers} real Docker containers, one sleeping process each. User and system time of /proc/PID/stat, VmRSS.`,
+      `${containers} real Docker containers, one sleeping process each. Time on a CPU by /proc/PID/task/*/schedstat, VmRSS.`,
     rows,
   );
 } finally {
@@ -73,12 +73,15 @@ interface Usage {
 }
 
 function readUsage(pid: number): Usage {
-  // 1234 (node) S 1 …; fields 14 and 15 are utime and stime in hundredths of a second (proc(5)).
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
+  // The first field is the time on a CPU in nanoseconds, exactly; utime and stime of /proc/PID/stat are counted by ticks,
+  // and a process that timers wake up is met by ticks too often.
+  const cpuNs = readdirSync(`/proc/${pid}/task`).map((tid) =>
+    Number(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'utf8').split(' ')[0]),
+  );
   const rssKib = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1];
   return {
     atMs: performance.now(),
-    cpuMs: (Number(fields[11]) + Number(fields[12])) * 10,
+    cpuMs: cpuNs.reduce((sum, ns) => sum + ns, 0) / 1e6,
     rssMb: (Number(rssKib) * 1024) / 1e6,
   };
 }
