@@ -154,6 +154,7 @@ export class Correlator {
 
   /** Tells what the evidence allows to tell, and forgets the case once its life's end is told. */
   #judge(open: Case, now: Instant): Incident[] {
+    this.#adoptLife(open);
     const due = open.dueAtMs !== undefined && open.dueAtMs <= now.monotonicMs;
     const incidents: Incident[] = [...this.#judgeKills(open, now, due), ...this.#judgeEnd(open, now, due)];
     const told = open.ended === undefined || incidents.some(({ kind }) => kind === 'exit');
@@ -162,6 +163,12 @@ export class Correlator {
       if (open.ended !== undefined || open.life === undefined) this.#forget(open);
     }
     return incidents;
+  }
+
+  /** The runtime can tell of a life after the kernel counted kills in it. */
+  #adoptLife(open: Case): void {
+    const { container } = open;
+    if (isRunning(container) && this.#cases.get(container.id) === open) open.life ??= container.life;
   }
 
   #judgeKills(open: Case, now: Instant, due: boolean): OomKill[] {

@@ -250,6 +250,13 @@ describe('Correlator', () => {
       'exit oom_killed oom_container',
     ]);
 
+    const inspected = makeReceiver();
+    const late = [seen(2400, { startedAtMs: 1000, pid: 7 }), mainProcess(2402, false), exited(2600, 137)];
+    assert.deepEqual(
+      [appeared(900), counted(2000), ...late].flatMap((observation) => inspected.take(observation)).map(summarize),
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    );
+
     const alone = makeReceiver({ isRuntimeUp: false });
     for (const observation of [appeared(900), counted(2000)]) alone.take(observation);
     assert.deepEqual(alone.settle(2000 + settleMs).map(summarize), ['oom_kill unknown']);
