@@ -38,7 +38,10 @@ interface Watched {
 }
 
 /** When to look again for a kill that another witness has told of, or that only the machine's count shows so far. */
-const looksAgainAfterMs = [2, 10, 30];
+const looksAgainAfterMs = [2, 10, 30, 100, 300];
+
+/** All counters are read that often whatever the machine's count says, for what the looks have missed. */
+const readsAllEveryMs = 5_000;
 
 /**
  * The memory cgroups of this machine, v1 or v2: their OOM counters as observations, and their memory on demand.
@@ -63,7 +66,7 @@ export class MemcgSource implements Source {
   #hierarchy: Hierarchy | undefined;
   #tree: CgroupTree | undefined;
   #emit: Emit = () => {};
-  /** Kills in the machine's count that no group's counter has shown yet; below 0 where groups were read later. */
+  /** Kills in the machine's count that no group's counter has shown yet; below 0 until that count is read again. */
   #unexplained = 0;
   #lookingAgain: NodeJS.Timeout | undefined;
 
@@ -93,6 +96,7 @@ export class MemcgSource implements Source {
       this.#readVmstat();
       this.#tree.open();
       this.#intervals.push(setInterval(() => this.#poll(), pollIntervalMs));
+      this.#intervals.push(setInterval(() => this.#countAll(), readsAllEveryMs));
       if (sampleIntervalMs > 0) this.#intervals.push(setInterval(() => this.#sample(), sampleIntervalMs));
       up();
       await aborted(signal);
@@ -186,7 +190,7 @@ export class MemcgSource implements Source {
   #poll(): void {
     this.#tree?.rescan();
     for (const watched of this.#unnotified) this.#watchEvents(watched);
-    if (this.#look() > 0) this.#lookAgain(0, false);
+    if (this.#look() > 0 && this.#lookingAgain === undefined) this.#lookAgain(0, false);
   }
 
   /**
@@ -195,9 +199,14 @@ export class MemcgSource implements Source {
    */
   #look(): number {
     const rise = this.#readVmstat();
-    this.#unexplained = rise === undefined ? 0 : this.#unexplained + rise;
-    if (rise !== 0 || this.#unexplained > 0) for (const watched of this.#watched.values()) this.#count(watched);
+    // Whatever a group has shown by now is in the machine's count.
+    this.#unexplained = rise === undefined ? 0 : Math.max(0, this.#unexplained + rise);
+    if (rise !== 0 || this.#unexplained > 0) this.#countAll();
     return this.#unexplained;
+  }
+
+  #countAll(): void {
+    for (const watched of this.#watched.values()) this.#count(watched);
   }
 
   /**
@@ -206,12 +215,14 @@ export class MemcgSource implements Source {
    */
   #lookAgain(look: number, hinted: boolean): void {
     clearTimeout(this.#lookingAgain);
+    this.#lookingAgain = undefined;
     const delayMs = looksAgainAfterMs[look];
     if (delayMs === undefined) {
-      this.#unexplained = Math.min(0, this.#unexplained);
+      this.#unexplained = 0;
       return;
     }
     this.#lookingAgain = setTimeout(() => {
+      this.#lookingAgain = undefined;
       if (this.#look() > 0 || hinted) this.#lookAgain(look + 1, hinted);
     }, delayMs);
   }

@@ -54,6 +54,19 @@ for (const version of [1, 2] as const) {
       assert.equal(seen.killed(idOf(1)), 0);
     });
 
+    it('counts a kill that the machine counts well before the group', async (t) => {
+      const host = new FakeHost(t, version);
+      host.make(idOf(1));
+      const seen = await observe(t, host);
+      host.write('proc/vmstat', 'nr_free_pages 1\noom_kill 1\n');
+      await eventually('the machine’s count was read', () =>
+        seen.all.some((one) => one.kind === 'node_oom_kills_counted' && one.total === 1) ? true : undefined,
+      );
+      setTimeout(() => host.writeGroup(idOf(1), counter, kills(1)), 150);
+      await eventually('the kill is counted', () => seen.killed(idOf(1)) || undefined, 2);
+      assert.equal(seen.killed(idOf(1)), 1);
+    });
+
     it('leaves out of a reading what is malformed, and tells it once', async (t) => {
       const host = new FakeHost(t, version);
       host.make(idOf(1), { 'memory.stat': 'anon\ntotal_rss 12x\nfile 4096\ncache 4096\n' });
