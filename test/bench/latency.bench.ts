@@ -40,7 +40,7 @@ async function noteArrivals(endpoint: OtlpEndpoint, arrivalsMs: number[]): Promi
 async function measure(on: DockerHost, sources: Record<string, unknown>): Promise<Record<string, string>> {
   const container = await on.run(['memhog', 'signal', '64']);
   const pid = await mainPid(container);
-  const agent = await startAgent({ receiver: { sources, collection_interval: '10s' }, toFile: false });
+  const agent = await startAgent({ receiver: { sources, collection_interval: '10s' }, toFile: false, consumers: 10 });
   const log = new KernelKills();
   const arrivalsMs: number[] = [];
   const killsMs: number[] = [];

@@ -17,6 +17,8 @@ interface AgentOptions {
   grpcPort?: number;
   /** Whether it writes a file as well (default true). */
   toFile?: boolean;
+  /** Requests under way at once (default 1, so that they arrive in their order). */
+  consumers?: number;
 }
 
 /** The bundle as it runs in production, and what it has sent. */
@@ -44,14 +46,19 @@ export interface Agent {
 }
 
 /** Starts the bundle with a configuration file; resolves when its process is there. */
-export async function startAgent({ receiver = {}, grpcPort, toFile = true }: AgentOptions = {}): Promise<Agent> {
+export async function startAgent({
+  receiver = {},
+  grpcPort,
+  toFile = true,
+  consumers = 1,
+}: AgentOptions = {}): Promise<Agent> {
   const folder = await mkdtemp(join(tmpdir(), 'exit137-agent-'));
   const endpoint = await startGrpcEndpoint();
   const configFile = join(folder, 'config.yaml');
   const output = join(folder, 'telemetry.jsonl');
   await writeFile(
     configFile,
-    stringify(configuration(receiver, grpcPort ?? endpoint.port, toFile ? output : undefined)),
+    stringify(configuration(receiver, grpcPort ?? endpoint.port, consumers, toFile ? output : undefined)),
   );
 
   const child = spawn(bundle, ['--config', configFile], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -106,9 +113,18 @@ export async function startAgent({ receiver = {}, grpcPort, toFile = true }: Age
   };
 }
 
-function configuration(receiver: Record<string, unknown>, grpcPort: number, output: string | undefined): unknown {
+function configuration(
+  receiver: Record<string, unknown>,
+  grpcPort: number,
+  consumers: number,
+  output: string | undefined,
+): unknown {
   const exporters = {
-    otlp_grpc: { endpoint: `127.0.0.1:${grpcPort}`, tls: { insecure: true } },
+    otlp_grpc: {
+      endpoint: `127.0.0.1:${grpcPort}`,
+      tls: { insecure: true },
+      sending_queue: { num_consumers: consumers },
+    },
     ...(output === undefined ? {} : { file: { path: output } }),
   };
   const pipeline = { receivers: ['container_lifecycle'], exporters: Object.keys(exporters) };

@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import Docker from 'dockerode';
 import { cachePath } from './cache.ts';
+import { eventually } from './eventually.ts';
 import { lockMachine } from './machine-lock.ts';
 
 const execute = promisify(execFile);
@@ -31,7 +32,7 @@ interface RunOptions {
 export interface DockerHost {
   socket: string;
   docker: Docker;
-  /** `docker run -d`: resolves with the container when it was started. */
+  /** `docker run -d`: resolves with the container when it was started, and takes signals if it is there to do so. */
   run(command: string[], options?: RunOptions): Promise<Docker.Container>;
   /** `docker create`, for a test that starts many at once. */
   create(command: string[], options?: RunOptions): Promise<Docker.Container>;
@@ -72,6 +73,7 @@ async function startHost(runtime: 'docker' | 'podman'): Promise<DockerHost> {
     run: async (command, options) => {
       const container = await create(command, options);
       await container.start();
+      if (takesSignals(command)) await untilReady(await mainPid(container));
       return container;
     },
     start,
@@ -107,6 +109,23 @@ function toRequest(command: string[], options: RunOptions = {}): Docker.Containe
 /** Host pid of a container's main process. */
 export async function mainPid(container: Docker.Container): Promise<number> {
   return (await container.inspect()).State.Pid;
+}
+
+/** These modes of memhog run until a signal comes. */
+function takesSignals([program, mode]: string[]): boolean {
+  return program === 'memhog' && (mode === 'sleep' || mode === 'signal' || mode === 'hold');
+}
+
+/**
+ * Waits until a memhog has begun to take signals. One that comes earlier is lost: the kernel spares the first process
+ * of a container all signals that it does not handle.
+ */
+export async function untilReady(pid: number): Promise<void> {
+  await eventually(`process ${pid} takes signals`, async () => {
+    const caught = /^SigCgt:\s*([0-9a-f]+)$/m.exec(await readFile(`/proc/${pid}/status`, 'latin1'))?.[1];
+    const mask = 1n << BigInt(constants.signals.SIGUSR1 - 1);
+    return (BigInt(`0x${caught ?? '0'}`) & mask) !== 0n || undefined;
+  });
 }
 
 async function loadImage(docker: Docker): Promise<void> {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type Docker from 'dockerode';
 import { startAgent, type Agent } from '../helpers/agent.ts';
-import { mainPid, startDocker, type DockerHost } from '../helpers/docker-host.ts';
+import { mainPid, startDocker, untilReady, type DockerHost } from '../helpers/docker-host.ts';
 import { eventually, patience } from '../helpers/eventually.ts';
 import { onUnifiedHierarchy, makeNestedCgroup, memoryCgroupOf, usageBytesOf } from '../helpers/nested-cgroup.ts';
 import type { ReceivedLog } from '../helpers/otlp-decoding.ts';
@@ -100,6 +100,7 @@ describe('a Docker host', requires('docker', 'bundle'), () => {
     const pid = await execute(container, ['memhog', 'signal', '64']);
     const nested = await makeNestedCgroup(cgroup, 16 * mib);
     await nested.add(pid);
+    await untilReady(pid);
     process.kill(pid, 'SIGUSR2');
     const kill = killOf('child');
     // The container's own limit was not hit.
