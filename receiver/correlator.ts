@@ -37,6 +37,8 @@ interface Case {
   life?: Life;
   /** Counted, but whether the main process is among them is open. */
   openKills: OomKillsCounted[];
+  /** When the first of them is told at the latest, by the monotonic clock. */
+  killsDueByMs?: number;
   hintedAtMs?: number;
   signals: { signal?: number; atMs: number }[];
   stopped: boolean;
@@ -145,11 +147,22 @@ export class Correlator {
   #countKills(counted: OomKillsCounted, container: Container, now: Instant): Incident[] {
     this.#ledger.account(counted.oomKills);
     const open = this.#caseOf(container);
+    const waitMs = this.#mainProcessMayBeTold(container, now)
+      ? Math.max(this.#settleMs, mainProcessToldWithinMs)
+      : this.#settleMs;
+    // One kill after the other must not put off the first for good.
+    if (open.openKills.length === 0) open.killsDueByMs = now.monotonicMs + 2 * waitMs;
     open.openKills.push(counted);
-    const mainProcessUnknown = isRunning(container) ? container.life?.pid === undefined : this.#isRuntimeUp();
-    const waitMs = mainProcessUnknown ? Math.max(this.#settleMs, mainProcessToldWithinMs) : this.#settleMs;
-    open.dueAtMs = now.monotonicMs + waitMs;
+    open.dueAtMs = Math.min(now.monotonicMs + waitMs, open.killsDueByMs ?? Infinity);
     return this.#judge(open, now);
+  }
+
+  /** A container that a runtime has not told of for so long is none of its own. */
+  #mainProcessMayBeTold(container: Container, { wallMs }: Instant): boolean {
+    const { life, memcgSinceMs, workload } = container;
+    const unknown = isRunning(container) ? life?.pid === undefined : this.#isRuntimeUp();
+    const sinceMs = Math.max(life?.startedAtMs ?? 0, memcgSinceMs ?? 0, workload.firstSeenAtMs);
+    return unknown && wallMs - sinceMs < mainProcessToldWithinMs;
   }
 
   /** Tells what the evidence allows to tell, and forgets the case once its life's end is told. */

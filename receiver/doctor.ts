@@ -30,7 +30,7 @@ export async function probe(config: Config): Promise<Finding[]> {
 
 async function probeDocker({ root_path, sources: { docker } }: Config): Promise<Finding> {
   const what = 'container runtime';
-  const lost = 'names, exits, exit codes, restarts';
+  const lost = 'names, exits, exit codes, restarts; on cgroup v1 most kills of main processes';
   if (!docker.enabled) return { what, state: 'unused', detail: 'sources::docker::enabled is false', lost };
   const search = { endpoint: docker.endpoint || undefined, hostRoot: root_path };
   const found = await findDockerEndpoint(search, { timeoutMs: docker.timeout }, new AbortController().signal);

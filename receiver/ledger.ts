@@ -61,13 +61,14 @@ export class Ledger {
     return first && first.atMs + openForMs;
   }
 
+  /** From the latest rise backwards: an earlier one that nobody explained must not be kept open by later kills. */
   #take(kills: number): number {
     let taken = 0;
-    while (taken < kills && this.#open[0] !== undefined) {
-      const part = Math.min(kills - taken, this.#open[0].kills);
+    for (let last = this.#open.at(-1); last !== undefined && taken < kills; last = this.#open.at(-1)) {
+      const part = Math.min(kills - taken, last.kills);
       taken += part;
-      this.#open[0].kills -= part;
-      if (this.#open[0].kills === 0) this.#open.shift();
+      last.kills -= part;
+      if (last.kills === 0) this.#open.pop();
     }
     return taken;
   }

@@ -122,14 +122,16 @@ function withCode(exitCode: number | undefined, signal: string | undefined, afte
   return signal === undefined ? ` with code ${exitCode}${after}` : ` with code ${exitCode} (${signal})${after}`;
 }
 
-function explain({ cause, exitCode }: ContainerExit): string {
+function explain({ cause, exitCode, evidence }: ContainerExit): string {
   switch (cause) {
     case 'oom_container':
       return ": the kernel's OOM killer killed its main process";
     case 'stopped':
       return exitCode === undefined || exitCode === 0 ? ': it was asked to stop' : ' when it was asked to stop';
     case 'killed_externally':
-      return ': killed, but not by the OOM killer';
+      return evidence.includes('runtime_event')
+        ? ': the runtime was asked to kill it'
+        : ': not by the OOM killer, but by a SIGKILL from elsewhere or of its own accord';
     default:
       return '';
   }

@@ -30,10 +30,12 @@ try {
 }
 
 /** Notes the time of each kill's arrival, for as long as requests come. */
-async function noteArrivals(endpoint: OtlpEndpoint, arrivalsMs: number[]): Promise<void> {
+async function noteArrivals(endpoint: OtlpEndpoint, containerId: string, arrivalsMs: number[]): Promise<void> {
   for (let n = endpoint.received.length + 1; ; n++) {
     const { logs } = await endpoint.request(n);
-    for (const { eventName } of logs) if (eventName === 'container.oom_kill') arrivalsMs.push(nowMs());
+    for (const { eventName, resource } of logs) {
+      if (eventName === 'container.oom_kill' && resource['container.id'] === containerId) arrivalsMs.push(nowMs());
+    }
   }
 }
 
@@ -48,13 +50,18 @@ async function measure(on: DockerHost, sources: Record<string, unknown>): Promis
     await eventually('the agent knows the container', () =>
       agent.allMetricsOf(container.id).length > 0 ? true : undefined,
     );
-    void noteArrivals(agent.endpoint, arrivalsMs);
+    void noteArrivals(agent.endpoint, container.id, arrivalsMs);
     for (let n = 1; n <= kills; n++) {
       await sleep(Math.random() * 300);
       process.kill(pid, 'SIGUSR1');
       await eventually(`kill ${n} has arrived`, () => (arrivalsMs.length >= n ? true : undefined));
       killsMs.push(...log.read());
     }
+    // The kernel writes its line after it has counted, and so at times after the record has arrived.
+    await eventually('the kernel has told of all kills', () => {
+      killsMs.push(...log.read());
+      return killsMs.length >= kills ? true : undefined;
+    });
   } finally {
     log.close();
     await agent.close();

@@ -241,6 +241,24 @@ describe('Correlator', () => {
     assert.deepEqual(silent.settle(7000).map(summarize), ['oom_kill child']);
   });
 
+  it('does not put off the first kill for those that follow', () => {
+    const receiver = makeReceiver({ isRuntimeUp: false });
+    receiver.take(appeared(900));
+    const told: number[] = [];
+    for (let nowMs = 10_000; nowMs < 15_000; nowMs += 300) {
+      receiver.take(counted(nowMs), nowMs);
+      for (const kill of receiver.settle(nowMs)) told.push(nowMs - kill.atMs);
+    }
+    assert.ok(told.length >= 10 && Math.max(...told) <= 2 * settleMs, `${told.join()}`);
+  });
+
+  it('does not wait for a runtime that has never told of the container', () => {
+    const receiver = makeReceiver();
+    receiver.take(appeared(900, false));
+    receiver.take(counted(60_000));
+    assert.equal(receiver.dueAtMs, 60_000 + settleMs);
+  });
+
   it('waits so for a runtime that has not told of the container yet, but for none that does not work', () => {
     const receiver = makeReceiver();
     for (const observation of [appeared(900), counted(2000)]) receiver.take(observation);

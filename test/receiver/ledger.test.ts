@@ -37,6 +37,18 @@ describe('Ledger', () => {
     assert.deepEqual([ledger.unattributed, ledger.dueAtMs], [2, undefined]);
   });
 
+  it('gives up on a kill that nobody explains though later ones are explained without a pause', () => {
+    const ledger = new Ledger();
+    ledger.count(0, at(0));
+    ledger.count(1, at(100));
+    for (let n = 2; n <= 20; n++) {
+      ledger.count(n, at(n * 1_000));
+      ledger.account(1);
+      ledger.settle(at(n * 1_000));
+    }
+    assert.equal(ledger.unattributed, 1);
+  });
+
   it('gives one unexplained kill to whoever asks, and no more than there are', () => {
     const ledger = new Ledger();
     ledger.count(5, at(0));

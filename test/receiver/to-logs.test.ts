@@ -111,7 +111,7 @@ describe('LogsBuilder', () => {
     [
       'kill -9',
       makeExit({ exitCode: 137, reason: 'killed', cause: 'killed_externally' }),
-      'web-1 exited with code 137 (SIGKILL) after 1 min: killed, but not by the OOM killer.',
+      'web-1 exited with code 137 (SIGKILL) after 1 min: not by the OOM killer, but by a SIGKILL from elsewhere or of its own accord.',
     ],
     ['an abort', makeExit({ exitCode: 134, cause: 'app_signal' }), 'web-1 exited with code 134 (SIGABRT) after 1 min.'],
     [
