@@ -67,8 +67,8 @@ export class OomCounter {
 
   /** Counts from here on; where that throws as `read` does, from what can be read and taken first. */
   begin(): void {
-    const totals = this.read();
-    if (totals !== undefined) this.#beginAt(totals);
+    // A group has no such file yet while it is without the memory controller: then nothing was counted.
+    this.#beginAt(this.read() ?? { oomKills: 0, oomGroupKills: 0, ooms: 0 });
   }
 
   /** Reads the counters; undefined when the group is gone. Throws as `KeptFile`, and on malformed content. */
