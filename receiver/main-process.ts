@@ -122,3 +122,39 @@ export function isProcessRunning(rootPath: string, pid: number): boolean {
     return true;
   }
 }
+
+/** So many processes of a group are looked at. */
+const mostProcesses = 64;
+
+/**
+ * The main process among those of a container's group, for when no runtime tells it: the first process of a PID
+ * namespace. Where containers are nested, the one that the least namespaces lie around. Undefined where there is none:
+ * it has ended, or the container shares the host's namespace, or ours is not the host's.
+ *
+ * Line read from /proc/<pid>/status (proc_pid_status(5)): the pid in each namespace, the innermost last.
+ *
+ *     NSpid:	4711	1
+ */
+export function findMainProcess(rootPath: string, groupDir: string): number | undefined {
+  let pids: string[];
+  try {
+    pids = readFileSync(join(groupDir, 'cgroup.procs'), 'latin1').split('\n', mostProcesses);
+  } catch {
+    return undefined;
+  }
+  const firsts = pids.flatMap((pid) => {
+    const namespaces = readNamespacePids(rootPath, pid);
+    return namespaces.length > 1 && namespaces.at(-1) === '1' ? [{ pid, depth: namespaces.length }] : [];
+  });
+  const main = firsts.toSorted((a, b) => a.depth - b.depth)[0];
+  return main && Number(main.pid);
+}
+
+function readNamespacePids(rootPath: string, pid: string): string[] {
+  try {
+    const status = readFileSync(join(rootPath, 'proc', pid, 'status'), 'latin1');
+    return /^NSpid:\s*(.*)$/m.exec(status)?.[1]?.split('\t') ?? [];
+  } catch {
+    return [];
+  }
+}

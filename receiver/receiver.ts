@@ -142,8 +142,10 @@ class ContainerLifecycle implements Component {
     const victimAsked =
       observation.kind === 'oom_kills_counted' ||
       (observation.kind === 'container_seen' && this.#correlator.hasOpenKills(container));
+    if (!victimAsked) return;
     const pid = isRunning(container) ? container.life?.pid : undefined;
-    if (victimAsked && pid !== undefined) this.#mainProcesses.look(container.id, pid);
+    const found = pid ?? this.#memcg?.findMainProcess(container.id);
+    if (found !== undefined) this.#mainProcesses.look(container.id, found);
   }
 
   /** Counts the incidents, and hands on one log record for each. */

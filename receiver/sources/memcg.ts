@@ -10,6 +10,7 @@ import { MemoryV2, MemoryV2Parsers } from '../cgroup/memory-v2.ts';
 import { OomCounter, OomCounterParsers, type OomRise } from '../cgroup/oom-counter.ts';
 import { CgroupTree, type CgroupNode } from '../cgroup/tree.ts';
 import { VmstatOomKills } from '../cgroup/vmstat.ts';
+import { findMainProcess } from '../main-process.ts';
 import type { Emit } from '../observation.ts';
 import type { Source } from '../source.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
@@ -121,6 +122,19 @@ export class MemcgSource implements Source {
     return this.#guarded(() =>
       memory instanceof MemoryV1 ? memory.read(Date.now()) : memory.read(Date.now(), this.#limitAbove(node)),
     );
+  }
+
+  /** Host pid of the container's main process, as far as its group shows it. */
+  findMainProcess(containerId: string): number | undefined {
+    const watched = this.#watched.get(containerId);
+    if (watched === undefined) return undefined;
+    // crun puts the processes of a container into a group of their own below it.
+    const dirs = [watched.node, ...watched.node.children.values()].map(({ dir }) => dir);
+    for (const dir of dirs) {
+      const pid = findMainProcess(this.#options.hostRoot, dir);
+      if (pid !== undefined) return pid;
+    }
+    return undefined;
   }
 
   #added(node: CgroupNode, fresh: boolean): void {

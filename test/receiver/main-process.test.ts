@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { isProcessAlive, isProcessRunning } from '../../receiver/main-process.ts';
+import { findMainProcess, isProcessAlive, isProcessRunning } from '../../receiver/main-process.ts';
 
 /** Lines of /proc/<pid>/status (Linux 6.18), cut to those that matter. */
 const status = (state: string, pending: string, shared = '0000000000000000') =>
@@ -80,4 +80,27 @@ describe('isProcessRunning', () => {
   it('says true of a process that is gone, because it may be the victim', () => {
     assert.equal(isProcessRunning('/nowhere', 7), true);
   });
+});
+
+describe('findMainProcess', () => {
+  const cases: [string, Record<number, string>, number | undefined][] = [
+    ['is the first of its PID namespace', { 40: '40\t7', 41: '41\t1' }, 41],
+    ['is the one of the outer container, where there is one inside', { 50: '50\t9\t1', 51: '51\t1' }, 51],
+    ["is unknown in the host's namespace", { 1: '1', 60: '60' }, undefined],
+    ['is unknown where it has ended', { 70: '70\t2' }, undefined],
+  ];
+  for (const [title, processes, expected] of cases) {
+    it(title, (t) => {
+      const root = mkdtempSync(join(tmpdir(), 'exit137-proc-'));
+      t.after(() => rmSync(root, { recursive: true }));
+      writeFileSync(join(root, 'cgroup.procs'), [0, ...Object.keys(processes), ''].join('\n'));
+      for (const [pid, namespaces] of Object.entries(processes)) {
+        mkdirSync(join(root, 'proc', pid), { recursive: true });
+        writeFileSync(join(root, 'proc', pid, 'status'), `Name:\tweb\nNSpid:\t${namespaces}\nThreads:\t1\n`);
+      }
+      assert.equal(findMainProcess(root, root), expected);
+    });
+  }
+
+  it('is unknown where the group is gone', () => assert.equal(findMainProcess('/', '/nowhere'), undefined));
 });
