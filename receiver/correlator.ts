@@ -130,6 +130,17 @@ export class Correlator {
     return (this.#cases.get(id)?.openKills.length ?? 0) > 0;
   }
 
+  /**
+   * Whether the runtime is still to tell which process is the container's main one. A container that it has not told
+   * of for so long is none of its own.
+   */
+  expectsMainProcess(container: Container, { wallMs }: Instant): boolean {
+    const { life, memcgSinceMs, workload } = container;
+    const unknown = isRunning(container) ? life?.pid === undefined : this.#isRuntimeUp();
+    const sinceMs = Math.max(life?.startedAtMs ?? 0, memcgSinceMs ?? 0, workload.firstSeenAtMs);
+    return unknown && wallMs - sinceMs < mainProcessToldWithinMs;
+  }
+
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
   get dueAtMs(): number | undefined {
     const due = this.#open().flatMap(({ dueAtMs }) => dueAtMs ?? []);
@@ -147,7 +158,7 @@ export class Correlator {
   #countKills(counted: OomKillsCounted, container: Container, now: Instant): Incident[] {
     this.#ledger.account(counted.oomKills);
     const open = this.#caseOf(container);
-    const waitMs = this.#mainProcessMayBeTold(container, now)
+    const waitMs = this.expectsMainProcess(container, now)
       ? Math.max(this.#settleMs, mainProcessToldWithinMs)
       : this.#settleMs;
     // One kill after the other must not put off the first for good.
@@ -155,14 +166,6 @@ export class Correlator {
     open.openKills.push(counted);
     open.dueAtMs = Math.min(now.monotonicMs + waitMs, open.killsDueByMs ?? Infinity);
     return this.#judge(open, now);
-  }
-
-  /** A container that a runtime has not told of for so long is none of its own. */
-  #mainProcessMayBeTold(container: Container, { wallMs }: Instant): boolean {
-    const { life, memcgSinceMs, workload } = container;
-    const unknown = isRunning(container) ? life?.pid === undefined : this.#isRuntimeUp();
-    const sinceMs = Math.max(life?.startedAtMs ?? 0, memcgSinceMs ?? 0, workload.firstSeenAtMs);
-    return unknown && wallMs - sinceMs < mainProcessToldWithinMs;
   }
 
   /** Tells what the evidence allows to tell, and forgets the case once its life's end is told. */

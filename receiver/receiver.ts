@@ -144,7 +144,8 @@ class ContainerLifecycle implements Component {
       (observation.kind === 'container_seen' && this.#correlator.hasOpenKills(container));
     if (!victimAsked) return;
     const pid = isRunning(container) ? container.life?.pid : undefined;
-    const found = pid ?? this.#memcg?.findMainProcess(container.id);
+    const isAwaited = this.#correlator.expectsMainProcess(container, readClock());
+    const found = pid ?? (isAwaited ? undefined : this.#memcg?.findMainProcess(container.id));
     if (found !== undefined) this.#mainProcesses.look(container.id, found);
   }
 
