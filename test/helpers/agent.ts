@@ -123,6 +123,8 @@ function configuration(
     otlp_grpc: {
       endpoint: `127.0.0.1:${grpcPort}`,
       tls: { insecure: true },
+      // What comes too late is sent again, and arrives twice.
+      timeout: '60s',
       sending_queue: { num_consumers: consumers },
     },
     ...(output === undefined ? {} : { file: { path: output } }),
