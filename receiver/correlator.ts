@@ -27,6 +27,9 @@ const hintExplainsKillForMs = 2_000;
  */
 const mainProcessToldWithinMs = 5_000;
 
+/** A container that a working runtime has not told of for so long is none of its own. */
+const othersAfterMs = 60_000;
+
 /** More signals than this in one life are forgotten, oldest first. */
 const mostSignals = 8;
 
@@ -131,14 +134,13 @@ export class Correlator {
   }
 
   /**
-   * Whether the runtime is still to tell which process is the container's main one. A container that it has not told
-   * of for so long is none of its own.
+   * Whether the runtime is still to tell which process is the container's main one.
    */
   expectsMainProcess(container: Container, { wallMs }: Instant): boolean {
     const { life, memcgSinceMs, workload } = container;
     const unknown = isRunning(container) ? life?.pid === undefined : this.#isRuntimeUp();
     const sinceMs = Math.max(life?.startedAtMs ?? 0, memcgSinceMs ?? 0, workload.firstSeenAtMs);
-    return unknown && wallMs - sinceMs < mainProcessToldWithinMs;
+    return unknown && wallMs - sinceMs < othersAfterMs;
   }
 
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
