@@ -30,6 +30,9 @@ const mainProcessToldWithinMs = 5_000;
 /** A container that a working runtime has not told of for so long is none of its own. */
 const othersAfterMs = 60_000;
 
+/** More cases than this are forgotten, oldest first. */
+const mostCases = 10_000;
+
 /** More signals than this in one life are forgotten, oldest first. */
 const mostSignals = 8;
 
@@ -178,7 +181,9 @@ export class Correlator {
     const told = open.ended === undefined || incidents.some(({ kind }) => kind === 'exit');
     if (open.openKills.length === 0 && told) {
       open.dueAtMs = undefined;
-      if (open.ended !== undefined || open.life === undefined) this.#forget(open);
+      // A runtime may tell of the life and its end only after its main process was killed.
+      const endAwaited = open.initKilled !== undefined && this.#isRuntimeUp();
+      if (open.ended !== undefined || (open.life === undefined && !endAwaited)) this.#forget(open);
     }
     return incidents;
   }
@@ -198,7 +203,11 @@ export class Correlator {
     open.openKills = [];
     const kills = counted.flatMap((rise) => tellRise(open, rise, now, evidence));
     for (const [index, kill] of kills.entries()) kill.victim = victim === 'init' && index > 0 ? 'child' : victim;
+    const mainProcessAlive = victim === 'child' && open.ended === undefined;
+    for (const kill of kills) kill.mainProcessAlive = mainProcessAlive;
     if (victim === 'init') open.initKilled = evidence;
+    // The next kill has a hint of its own.
+    open.hintedAtMs = undefined;
     return kills;
   }
 
@@ -225,7 +234,9 @@ export class Correlator {
    * the machine's own count decides; where that is not to be had either, the runtime's word.
    */
   #judgeUnexplained(open: Case, now: Instant): Incident[] {
-    const counterLost = open.container.memcg === undefined;
+    const { memcg, memcgSinceMs } = open.container;
+    // A group that was made after the end is the next life's.
+    const counterLost = memcg === undefined || (memcgSinceMs ?? -Infinity) >= open.ended!.atMs;
     if (!counterLost) return [tellEnd(open, 'killed', 'killed_externally', ['exit_status', 'memory_events'])];
     const hinted: Evidence[] = hintOf(open, open.ended!.atMs) === undefined ? [] : ['runtime_event'];
     if (this.#ledger.total === undefined) {
@@ -243,6 +254,7 @@ export class Correlator {
     if (existing !== undefined) return existing;
     const life = isRunning(container) ? container.life : undefined;
     const open: Case = { container, life, openKills: [], signals: [], stopped: false };
+    if (this.#cases.size >= mostCases) this.#cases.delete(this.#cases.keys().next().value!);
     this.#cases.set(container.id, open);
     return open;
   }
@@ -326,7 +338,7 @@ function evidenceOf(open: Case): Evidence[] {
 function tellRise(open: Case, rise: OomKillsCounted, now: Instant, evidence: Evidence[]): OomKill[] {
   const groupKills = rise.oomGroupKills ?? 0;
   const { container } = open;
-  const atMs = Math.min(hintOf(open, rise.atMs) ?? rise.atMs, rise.atMs);
+  const atMs = Math.min(hintOf(open, rise.atMs) ?? rise.atMs, rise.atMs, open.ended?.atMs ?? Infinity);
   const group = rise.oomGroupKills === undefined ? undefined : groupKills > 0;
   return Array.from({ length: rise.oomKills - groupKills }, (_, index) => ({
     kind: 'oom_kill',

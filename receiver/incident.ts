@@ -19,6 +19,8 @@ export interface OomKill {
   incidentId: string;
   /** `init` is the container's main process; a `child` dies unseen by the runtime. */
   victim: 'init' | 'child' | 'unknown';
+  /** The container's main process was seen to live on, or did not end within the settle time. */
+  mainProcessAlive?: boolean;
   /** Whose limit was hit, as far as the counters tell. */
   scope: 'container' | 'unknown';
   /** memory.oom.group took the whole cgroup; undefined where the kernel does not tell. */

@@ -64,7 +64,7 @@ const victims: Record<OomKill['victim'], string> = {
 function tellOomKill(kill: OomKill): Told {
   const { limitBytes } = kill;
   const atLimit = limitBytes === undefined ? '' : ` (memory limit ${formatBytes(limitBytes)})`;
-  const livesOn = kill.victim === 'child' ? '; its main process lives on' : '';
+  const livesOn = kill.mainProcessAlive === true ? '; its main process lives on' : '';
   return {
     eventName: 'container.oom_kill',
     severity: SeverityNumber.ERROR,

@@ -82,6 +82,11 @@ describe('Correlator', () => {
       [hinted(5000), counted(5001), mainProcess(5010, true)],
       ['oom_kill child'],
     ],
+    [
+      'the main process is OOM killed, its group goes unread, and it is started again within the settle time',
+      [kernelTotal(5001, 41), gone(5002), exited(5030, 137), appeared(5200), started(5300)],
+      ['restart', 'oom_kill init', 'exit oom_killed oom_container'],
+    ],
     ['nobody could look at the main process, and it did not exit', [counted(5000)], ['oom_kill child']],
     [
       'three children at once',
@@ -239,6 +244,27 @@ describe('Correlator', () => {
     silent.take(counted(2000));
     assert.equal(silent.dueAtMs, 7000);
     assert.deepEqual(silent.settle(7000).map(summarize), ['oom_kill child']);
+  });
+
+  it('ties the exit to a kill that was told before the runtime told of the life', () => {
+    const receiver = makeReceiver();
+    const first = [appeared(900), counted(1000), mainProcess(1002, false), gone(1010)];
+    const then = [started(950), exited(1030, 137)];
+    const told = [...first, ...then].flatMap((observation) => receiver.take(observation, observation.atMs + 500));
+    assert.deepEqual([...told, ...receiver.settle()].map(summarize), [
+      'oom_kill init',
+      'exit oom_killed oom_container',
+    ]);
+  });
+
+  it('lends a hint to one kill only', () => {
+    const receiver = makeReceiver();
+    const observations = [...running, hinted(5000), counted(5001), mainProcess(5010, true), counted(6500)];
+    const kills = [...observations.flatMap((observation) => receiver.take(observation)), ...receiver.settle()];
+    assert.deepEqual(
+      kills.map(({ atMs }) => atMs),
+      [5000, 6500],
+    );
   });
 
   it('does not put off the first kill for those that follow', () => {

@@ -50,7 +50,9 @@ const bodyOf = (incident: Incident) => builder.of(incident).body;
 
 describe('LogsBuilder', () => {
   it('tells an OOM kill with both times, its severity and its facts', () => {
-    const { resource, instrumentationScope, ...record } = builder.of(makeKill({ limitBytes: 64 * 2 ** 20 }));
+    const { resource, instrumentationScope, ...record } = builder.of(
+      makeKill({ limitBytes: 64 * 2 ** 20, mainProcessAlive: true }),
+    );
     assert.equal(resource.attributes['container.name'], 'web-1');
     assert.equal(resource.attributes['host.name'], 'node-1');
     assert.deepEqual(instrumentationScope, { name: 'exit137', version: '1.2.3' });
