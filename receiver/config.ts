@@ -26,7 +26,7 @@ const dockerConfig = z.strictObject({
 
 const memcgConfig = z.strictObject({
   enabled: z.boolean().default(true),
-  /** How often the OOM counters are read where the kernel does not notify (cgroup v1). */
+  /** How often the machine's count of kills is read; where it rose, the counters of all groups are. */
   poll_interval: atLeast(10, '10ms').default(250),
   /** How often usage is sampled for container.memory.usage.max where the kernel keeps no resettable peak. */
   sample_interval: duration.default(2_000),

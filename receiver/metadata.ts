@@ -137,7 +137,8 @@ const nodeMetrics = {
     identity: 'node',
     unit: '{kill}',
     enabled: true,
-    description: "The kernel's count less what was attributed to containers; 0 when nothing was missed.",
+    description:
+      "The kernel's count less what was attributed to containers: kills outside of containers, and any that were missed.",
   },
 } as const satisfies Record<string, MetricDefinition>;
 
