@@ -1,3 +1,6 @@
+import type { OomInvocation } from './kernel/oom-dump.ts';
+import type { OomVictim } from './kernel/oom-event.ts';
+
 /**
  * What one source saw, before anyone judged it. Sources report; the correlator decides. All times are milliseconds
  * since the epoch (with fractions) by the clock of whoever saw the thing happen: the runtime's or the kernel's where
@@ -17,7 +20,10 @@ export type Observation =
   | MemcgGone
   | OomKillsCounted
   | NodeOomKillsCounted
-  | MainProcessSeen;
+  | MainProcessSeen
+  | VictimLogged
+  | NothingKillableLogged
+  | KernelLogGap;
 
 /** Container runtimes, by the names of `container.runtime`. */
 export type RuntimeName = 'docker' | 'containerd' | 'cri-o' | 'podman';
@@ -170,6 +176,48 @@ export interface MainProcessSeen {
   atMs: number;
   /** False when it is gone, a zombie, or has a SIGKILL pending. */
   alive: boolean;
+}
+
+/** The kernel log told of a process that the OOM killer killed: each process once. */
+export interface VictimLogged {
+  kind: 'oom_victim';
+  source: 'kernel_log';
+  /** By the wall clock, from the log's own time, some milliseconds exact; ours where the log has none. */
+  atMs: number;
+  /** Who died, and in which invocation: one object for all victims of one. Names and paths are hostile. */
+  victim: OomVictim;
+  /** Of the boot that the log's sequence numbers and times count from; absent for a log file. */
+  bootId?: string;
+}
+
+/**
+ * The kernel log told that a limit was hit and nothing can be killed. The kernel repeats it thousands of times a second;
+ * told at most once a second for each group.
+ */
+export interface NothingKillableLogged {
+  kind: 'nothing_killable';
+  source: 'kernel_log';
+  /** As that of a victim. */
+  atMs: number;
+  /** Absent where the line stood alone. */
+  invocation?: OomInvocation;
+  bootId?: string;
+}
+
+/** A part of the kernel log could not be read: kills in it are known by the counters alone. */
+export interface KernelLogGap {
+  kind: 'kernel_log_gap';
+  source: 'kernel_log';
+  /** When we found it. */
+  atMs: number;
+  /** Time of the last message before it; absent where none was read. */
+  fromMs?: number;
+  /** Time of the first message after it. */
+  toMs: number;
+  /** Absent where the log has no sequence numbers. */
+  lostRecords?: number;
+  /** `overrun`: the ring was overwritten before it was read; `lost`: messages are missing; `cut`: a file was cut off. */
+  reason: 'overrun' | 'lost' | 'cut';
 }
 
 /** Takes an observation; returns at once and never throws. */

@@ -124,6 +124,7 @@ class ContainerLifecycle implements Component {
   /** First the table learns of it, then the correlator judges. */
   #judge(observation: Observation, now: Instant): void {
     if (observation.kind === 'node_oom_kills_counted') return this.#ledger.count(observation.total, now);
+    if (!('containerId' in observation)) return;
     const transitions = this.#table.apply(observation);
     const container = this.#table.get(observation.containerId);
     if (container === undefined) return this.#telemetry.countUnknown(observation);
