@@ -1,18 +1,23 @@
 import type { Container } from './container-table.ts';
+import type { LimitScope as ScopeOfPath } from './cgroup/identity.ts';
 import type { Life } from './life.ts';
+import type { VictimLogged } from './observation.ts';
 import type { ExitReason } from './workload.ts';
 
 /** What became of the witnesses' reports: what telemetry tells the world, one record each. */
-export type Incident = OomKill | ContainerExit | ContainerRestart;
+export type Incident = OomKill | NodeOomKill | ContainerExit | ContainerRestart;
 
 /** Which witness spoke, by the values of `oom.evidence`. */
 export type Evidence = 'kernel_log' | 'memory_events' | 'vmstat' | 'runtime_event' | 'exit_status';
+
+/** Whose limit was hit, by the values of `oom.scope`. */
+export type LimitScope = ScopeOfPath | 'cpuset';
 
 /** One process of a container was killed by the kernel's OOM killer. */
 export interface OomKill {
   kind: 'oom_kill';
   container: Container;
-  /** When it happened: by the runtime's clock where it told, else when the counter was read. */
+  /** When it happened: by the kernel log, else by the runtime's clock, else when the counter was read. */
   atMs: number;
   observedAtMs: number;
   /** The same for all victims of one invocation of the OOM killer. */
@@ -21,18 +26,38 @@ export interface OomKill {
   victim: 'init' | 'child' | 'unknown';
   /** The container's main process was seen to live on, or did not end within the settle time. */
   mainProcessAlive?: boolean;
-  /** Whose limit was hit, as far as the counters tell. */
-  scope: 'container' | 'unknown';
+  scope: LimitScope;
   /** memory.oom.group took the whole cgroup; undefined where the kernel does not tell. */
   group?: boolean;
   evidence: Evidence[];
   /** The container's own memory limit at that time. */
   limitBytes?: number;
+  /** What the kernel log says of the victim; absent where only counters tell of it. */
+  named?: VictimLogged;
+}
+
+/** One process outside of any container we know of was killed by the kernel's OOM killer. */
+export interface NodeOomKill {
+  kind: 'node_oom_kill';
+  atMs: number;
+  observedAtMs: number;
+  incidentId: string;
+  scope: LimitScope;
+  named: VictimLogged;
 }
 
 /** Why a main process ended, by the values of `container.exit.cause`. */
 export type ExitCause =
-  'completed' | 'app_error' | 'app_signal' | 'oom_container' | 'stopped' | 'killed_externally' | 'unknown';
+  | 'completed'
+  | 'app_error'
+  | 'app_signal'
+  | 'oom_container'
+  | 'oom_pod'
+  | 'oom_node_allocatable'
+  | 'oom_node'
+  | 'stopped'
+  | 'killed_externally'
+  | 'unknown';
 
 /** A container's main process ended. */
 export interface ContainerExit {

@@ -3,6 +3,11 @@ import type { Instant } from './instant.ts';
 /** How long a kill may wait for the counter, event or exit that explains it. */
 const openForMs = 5_000;
 
+/** A rise of the total, by the clocks of when it was read. */
+interface Rise extends Instant {
+  kills: number;
+}
+
 /**
  * What the kernel has counted on this machine (`oom_kill` of /proc/vmstat) against what was accounted for container
  * by container. A rise that nobody explains within `openForMs` is unattributed, for good.
@@ -12,7 +17,7 @@ const openForMs = 5_000;
 export class Ledger {
   #total: number | undefined;
   /** Rises of the total that nothing has explained yet, oldest first. */
-  #open: { atMs: number; kills: number }[] = [];
+  #open: Rise[] = [];
   /** Kills accounted for before the total showed them: the two are read one after the other. */
   #ahead = 0;
   #unattributed = 0;
@@ -28,48 +33,51 @@ export class Ledger {
   }
 
   /** The kernel's total was read. Its first value is where we begin. */
-  count(total: number, { monotonicMs }: Instant): void {
+  count(total: number, now: Instant): void {
     let rise = total - (this.#total ?? total);
     this.#total = total;
     const explained = Math.min(rise, this.#ahead);
     this.#ahead -= explained;
     rise -= explained;
-    if (rise > 0) this.#open.push({ atMs: monotonicMs, kills: rise });
+    if (rise > 0) this.#open.push({ ...now, kills: rise });
   }
 
   /** So many kills were found in a container's own counter. */
   account(kills: number): void {
-    const ahead = kills - this.#take(kills);
+    const ahead = kills - this.#take(kills, () => true);
     if (this.#total !== undefined) this.#ahead += ahead;
   }
 
-  /** Takes one kill that nothing has explained yet, for a container whose own counter is lost. False if there is none. */
-  takeOne(): boolean {
-    return this.#take(1) === 1;
+  /**
+   * Takes one kill that nothing has explained yet and that was counted between two moments of the wall clock, for a
+   * container whose own counter is lost. False if there is none.
+   */
+  takeOne(fromMs: number, toMs: number): boolean {
+    return this.#take(1, ({ wallMs }) => wallMs >= fromMs && wallMs <= toMs) === 1;
   }
 
   /** Gives up on rises that nobody explained in time. */
   settle({ monotonicMs }: Instant): void {
-    const expired = this.#open.filter(({ atMs }) => atMs + openForMs <= monotonicMs);
-    this.#open = this.#open.filter(({ atMs }) => atMs + openForMs > monotonicMs);
+    const expired = this.#open.filter((rise) => rise.monotonicMs + openForMs <= monotonicMs);
+    this.#open = this.#open.filter((rise) => rise.monotonicMs + openForMs > monotonicMs);
     for (const { kills } of expired) this.#unattributed += kills;
   }
 
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
   get dueAtMs(): number | undefined {
     const first = this.#open[0];
-    return first && first.atMs + openForMs;
+    return first && first.monotonicMs + openForMs;
   }
 
   /** From the latest rise backwards: an earlier one that nobody explained must not be kept open by later kills. */
-  #take(kills: number): number {
+  #take(kills: number, fits: (rise: Rise) => boolean): number {
     let taken = 0;
-    for (let last = this.#open.at(-1); last !== undefined && taken < kills; last = this.#open.at(-1)) {
-      const part = Math.min(kills - taken, last.kills);
+    for (const rise of this.#open.filter(fits).toReversed()) {
+      const part = Math.min(kills - taken, rise.kills);
       taken += part;
-      last.kills -= part;
-      if (last.kills === 0) this.#open.pop();
+      rise.kills -= part;
     }
+    this.#open = this.#open.filter((rise) => rise.kills > 0);
     return taken;
   }
 }

@@ -28,15 +28,19 @@ export class MainProcessWatch {
   readonly #told: (containerId: string, alive: boolean) => void;
   readonly #timers = new Map<string, NodeJS.Timeout>();
 
-  /** `told` is called once for each call of `look`, unless /proc cannot tell. */
+  /** `told` is called once for the calls of `look` that come close after each other, unless /proc cannot tell. */
   constructor(rootPath: string, told: (containerId: string, alive: boolean) => void) {
     this.#rootPath = rootPath;
     this.#told = told;
   }
 
-  /** Looks a few milliseconds from now; a container that is being looked at is not looked at twice. */
+  /**
+   * Looks a few milliseconds from now. Where the container is being looked at already, the looks begin anew: each kill
+   * gives its victim the same time to show.
+   */
   look(containerId: string, pid: number): void {
-    if (!this.#timers.has(containerId)) this.#lookAfter(0, containerId, pid);
+    clearTimeout(this.#timers.get(containerId));
+    this.#lookAfter(0, containerId, pid);
   }
 
   close(): void {

@@ -201,6 +201,30 @@ export interface EventDefinition {
   attributes: readonly (keyof typeof eventAttributes)[];
 }
 
+/** What only the kernel log tells of a victim. */
+const logged = [
+  'oom.memcg',
+  'oom.task_memcg',
+  'oom.constraint',
+  'process.pid',
+  'process.executable.name',
+  'process.user.id',
+  'oom.process.total_vm',
+  'oom.process.anon_rss',
+  'oom.process.file_rss',
+  'oom.process.shmem_rss',
+  'oom.process.pgtables',
+  'oom.score_adj',
+  'oom.memory.anon',
+  'oom.memory.file',
+  'oom.memory.shmem',
+  'oom.memory.kernel',
+  'oom.memory.slab',
+  'oom.memory.sock',
+  'oom.memory.pagetables',
+  'oom.tasks',
+] as const;
+
 export const events = {
   'container.oom_kill': {
     severity: [SeverityNumber.ERROR],
@@ -212,9 +236,16 @@ export const events = {
       'oom.group',
       'oom.evidence',
       'oom.inferred',
+      ...logged,
+      'container.memory.usage',
       'container.memory.usage.limit',
       'error.type',
     ],
+  },
+  'system.oom_kill': {
+    severity: [SeverityNumber.ERROR],
+    when: 'One for each process outside of containers that the OOM killer killed; on the resource of the node.',
+    attributes: ['oom.incident.id', 'oom.scope', 'oom.evidence', 'oom.inferred', ...logged, 'error.type'],
   },
   'container.exit': {
     severity: [SeverityNumber.INFO, SeverityNumber.ERROR],
@@ -239,7 +270,11 @@ export const events = {
 /** Attributes of log records. */
 export const eventAttributes = {
   'oom.incident.id': { type: 'string', description: 'The same for all victims of one OOM-killer invocation.' },
-  'oom.scope': { type: 'string', description: 'Whose limit was hit: container, unknown.' },
+  'oom.scope': {
+    type: 'string',
+    description:
+      'Whose limit was hit: container, pod, node_allocatable (that of all pods), nested (a group in the container), node, cpuset or unknown.',
+  },
   'oom.victim': {
     type: 'string',
     description: 'init (the main process), child (invisible to the runtime) or unknown.',
@@ -250,16 +285,44 @@ export const eventAttributes = {
   },
   'oom.evidence': {
     type: 'string[]',
-    description: 'Who bears witness: memory_events, vmstat, runtime_event, exit_status.',
+    description: 'Who bears witness: kernel_log, memory_events, vmstat, runtime_event, exit_status.',
   },
   'oom.inferred': { type: 'bool', description: 'True where the kernel log did not name the victim and a counter did.' },
+  'oom.memcg': { type: 'string', description: 'Group whose limit was hit, in the words of the kernel (oom_memcg).' },
+  'oom.task_memcg': { type: 'string', description: 'Group of the victim, in the words of the kernel (task_memcg).' },
+  'oom.constraint': { type: 'string', description: 'CONSTRAINT_MEMCG, CONSTRAINT_NONE, CONSTRAINT_CPUSET and so on.' },
+  'process.pid': { type: 'int', description: "The victim's pid on the host." },
+  'process.executable.name': { type: 'string', description: 'Its name (comm), at most 15 bytes, chosen by itself.' },
+  'process.user.id': { type: 'int', description: 'Its user on the host.' },
+  'oom.process.total_vm': { type: 'int (By)', description: 'Its virtual memory.' },
+  'oom.process.anon_rss': { type: 'int (By)', description: 'Its anonymous memory.' },
+  'oom.process.file_rss': { type: 'int (By)', description: 'Its mapped file memory.' },
+  'oom.process.shmem_rss': { type: 'int (By)', description: 'Its mapped shared memory.' },
+  'oom.process.pgtables': { type: 'int (By)', description: 'Its page tables.' },
+  'oom.score_adj': { type: 'int', description: 'Its oom_score_adj, -1000 to 1000.' },
+  'oom.memory.anon': { type: 'int (By)', description: 'What filled the group whose limit was hit: anonymous memory.' },
+  'oom.memory.file': { type: 'int (By)', description: 'The same: page cache, shared memory included.' },
+  'oom.memory.shmem': { type: 'int (By)', description: 'The same: shared memory and tmpfs.' },
+  'oom.memory.kernel': {
+    type: 'int (By)',
+    description: 'The same: memory of the kernel, slab and page tables included.',
+  },
+  'oom.memory.slab': { type: 'int (By)', description: 'The same: slab.' },
+  'oom.memory.sock': { type: 'int (By)', description: 'The same: network buffers.' },
+  'oom.memory.pagetables': { type: 'int (By)', description: 'The same: page tables.' },
+  'oom.tasks': {
+    type: 'map[]',
+    description: 'The largest tasks that could have been killed, at most 10: pid, comm, rss in bytes.',
+  },
+  'container.memory.usage': { type: 'int (By)', description: "The container's memory at the kill." },
   'container.memory.usage.limit': { type: 'int (By)', description: "The container's own memory limit." },
   'process.exit.code': { type: 'int', description: 'Exit code, 128 + n where signal n ended the process.' },
   'container.exit.signal': { type: 'string', description: 'Name of the signal that ended it, SIGKILL say.' },
   'container.exit.reason': { type: 'string', description: 'As counted by container.exits.' },
   'container.exit.cause': {
     type: 'string',
-    description: 'completed, app_error, app_signal, oom_container, stopped, killed_externally or unknown.',
+    description:
+      'completed, app_error, app_signal, oom_container, oom_pod, oom_node_allocatable, oom_node, stopped, killed_externally or unknown.',
   },
   'container.uptime': { type: 'double (s)', description: 'How long it ran.' },
   'error.type': { type: 'string', description: 'On failures: oom_killed, exit_<code> or signal_<name>.' },

@@ -3,14 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import type { Component, ComponentSettings, Consumers, ReceiverFactory } from '../pipelines/component.ts';
 import { describeError } from '../pipelines/errors.ts';
+import { exitCodeOfSigkill } from './case.ts';
+import { identifyMemcg } from './cgroup/identity.ts';
 import { configSchema, type Config } from './config.ts';
 import { ContainerTable, isRunning, type Container } from './container-table.ts';
 import { Correlator } from './correlator.ts';
 import type { Incident } from './incident.ts';
 import { readClock, type Instant } from './instant.ts';
+import type { OomVictim } from './kernel/oom-event.ts';
 import { Ledger } from './ledger.ts';
 import { MainProcessWatch } from './main-process.ts';
-import type { Observation } from './observation.ts';
+import type { Observation, VictimLogged } from './observation.ts';
 import { readHost, Resources } from './resources.ts';
 import { keepObserving, type Source } from './source.ts';
 import { DockerSource } from './sources/docker.ts';
@@ -32,9 +35,6 @@ const firstCollectionWithinMs = 500;
 
 /** Pieces of data that the pipelines have neither taken nor refused: they may wait for a destination. */
 const mostHandedOn = 1_000;
-
-/** Exit code of a process that a SIGKILL ended. */
-const exitCodeOfSigkill = 137;
 
 /** Runs the sources, settles incidents and hands telemetry on. */
 class ContainerLifecycle implements Component {
@@ -62,7 +62,10 @@ class ContainerLifecycle implements Component {
     this.#config = config;
     this.#next = next;
     this.#table = new ContainerTable(config.max_containers);
-    this.#correlator = new Correlator(config.settle_time, this.#ledger, () => this.#telemetry.isUp('docker'));
+    this.#correlator = new Correlator(config.settle_time, this.#ledger, {
+      isRuntimeUp: () => this.#telemetry.isUp('docker'),
+      isKernelLogUp: () => this.#telemetry.isUp('kernel_log'),
+    });
     this.#telemetry = new Telemetry(settings, this.#table);
     this.#mainProcesses = new MainProcessWatch(config.root_path, (containerId, alive) =>
       this.#take('proc', { kind: 'main_process_seen', containerId, atMs: Date.now(), alive }),
@@ -114,7 +117,7 @@ class ContainerLifecycle implements Component {
   #take(source: string, observation: Observation): void {
     try {
       this.#telemetry.countObservation(source);
-      this.#judge(observation, readClock());
+      this.#judge(source, observation, readClock());
       this.#scheduleSettling();
     } catch (error) {
       this.#telemetry.countFailure(source, observation, error);
@@ -122,27 +125,51 @@ class ContainerLifecycle implements Component {
   }
 
   /** First the table learns of it, then the correlator judges. */
-  #judge(observation: Observation, now: Instant): void {
-    if (observation.kind === 'node_oom_kills_counted') return this.#ledger.count(observation.total, now);
-    if (!('containerId' in observation)) return;
+  #judge(source: string, observation: Observation, now: Instant): void {
+    switch (observation.kind) {
+      case 'node_oom_kills_counted':
+        return this.#ledger.count(observation.total, now);
+      case 'oom_victim':
+        return this.#judgeVictim(source, observation, now);
+      case 'nothing_killable':
+      case 'kernel_log_gap':
+        return;
+    }
     const transitions = this.#table.apply(observation);
     const container = this.#table.get(observation.containerId);
     if (container === undefined) return this.#telemetry.countUnknown(observation);
     const turned = transitions.flatMap((transition) => this.#correlator.turn(transition, now));
     this.#tell([...turned, ...this.#correlator.observe(observation, container, now)]);
-    this.#followUp(observation, container);
+    this.#followUp(source, observation, container);
   }
 
-  /** What one witness saw can be a sign for another to look now. */
-  #followUp(observation: Observation, container: Container): void {
+  /** The kernel log names groups and processes, not containers. */
+  #judgeVictim(source: string, observation: VictimLogged, now: Instant): void {
+    const container = this.#containerOf(observation.victim);
+    if (container === undefined) return this.#tell(this.#correlator.observeStray(observation, now));
+    this.#tell(this.#correlator.observe(observation, container, now));
+    this.#followUp(source, observation, container);
+  }
+
+  #containerOf({ memcg, pid }: OomVictim): Container | undefined {
+    if (memcg !== undefined) return this.#table.get(identifyMemcg(memcg).containerId ?? '');
+    return Array.from(this.#table.all()).find(({ life }) => life?.pid === pid);
+  }
+
+  /** What one witness saw can be a sign for the others to look now. */
+  #followUp(source: string, observation: Observation, container: Container): void {
+    const { kind } = observation;
+    const counted = kind === 'oom_kills_counted';
     const mayBeKill =
-      observation.kind === 'oom_hinted' ||
-      (observation.kind === 'container_exited' && observation.exitCode === exitCodeOfSigkill);
-    if (mayBeKill) for (const source of this.#sources) source.lookAt?.(container.id);
+      counted ||
+      kind === 'oom_victim' ||
+      kind === 'oom_hinted' ||
+      (kind === 'container_exited' && observation.exitCode === exitCodeOfSigkill);
+    const others = mayBeKill ? this.#sources.filter(({ name }) => name !== source) : [];
+    for (const other of others) other.lookAt?.(container.id);
     // The kill can come before the runtime tells which process is the main one.
     const victimAsked =
-      observation.kind === 'oom_kills_counted' ||
-      (observation.kind === 'container_seen' && this.#correlator.hasOpenKills(container));
+      counted || kind === 'oom_victim' || (kind === 'container_seen' && this.#correlator.hasOpenKills(container));
     if (!victimAsked) return;
     const pid = isRunning(container) ? container.life?.pid : undefined;
     const isAwaited = this.#correlator.expectsMainProcess(container, readClock());

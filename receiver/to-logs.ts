@@ -1,12 +1,12 @@
 import { constants } from 'node:os';
-import type { Attributes } from '@opentelemetry/api';
-import { SeverityNumber } from '@opentelemetry/api-logs';
+import { SeverityNumber, type AnyValueMap } from '@opentelemetry/api-logs';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { Container } from './container-table.ts';
-import type { ContainerExit, ContainerRestart, Incident, OomKill } from './incident.ts';
+import type { ContainerExit, ContainerRestart, Incident, LimitScope, NodeOomKill, OomKill } from './incident.ts';
 import { scopeName, type events } from './metadata.ts';
 import type { Resources } from './resources.ts';
 import { toHrTime } from './metrics-frame.ts';
+import { attributesOfVictim } from './victim-attributes.ts';
 
 /** What is particular to one incident's record. */
 interface Told {
@@ -14,7 +14,7 @@ interface Told {
   severity: SeverityNumber;
   /** One human sentence. */
   body: string;
-  attributes: Attributes;
+  attributes: AnyValueMap;
 }
 
 /** Makes log records of incidents. Pure. */
@@ -38,7 +38,7 @@ export class LogsBuilder {
       body,
       attributes: withoutAbsent(attributes),
       droppedAttributesCount: 0,
-      resource: this.#resources.ofLogs(incident.container),
+      resource: incident.kind === 'node_oom_kill' ? this.#resources.node : this.#resources.ofLogs(incident.container),
       instrumentationScope: this.#scope,
     };
   }
@@ -48,6 +48,8 @@ function tell(incident: Incident): Told {
   switch (incident.kind) {
     case 'oom_kill':
       return tellOomKill(incident);
+    case 'node_oom_kill':
+      return tellNodeOomKill(incident);
     case 'exit':
       return tellExit(incident);
     case 'restart':
@@ -62,24 +64,67 @@ const victims: Record<OomKill['victim'], string> = {
 };
 
 function tellOomKill(kill: OomKill): Told {
-  const { limitBytes } = kill;
-  const atLimit = limitBytes === undefined ? '' : ` (memory limit ${formatBytes(limitBytes)})`;
+  const { limitBytes, named, scope } = kill;
   const livesOn = kill.mainProcessAlive === true ? '; its main process lives on' : '';
+  const victim =
+    named === undefined ? victims[kill.victim] : `${victims[kill.victim]} ${printableName(named.victim.comm)}`;
   return {
     eventName: 'container.oom_kill',
     severity: SeverityNumber.ERROR,
-    body: `The kernel's OOM killer killed ${victims[kill.victim]} of ${nameOf(kill.container)}${atLimit}${livesOn}.`,
+    body: `The kernel's OOM killer killed ${victim} of ${nameOf(kill.container)}${whoseLimit(scope, limitBytes)}${livesOn}.`,
     attributes: {
       'oom.incident.id': kill.incidentId,
-      'oom.scope': kill.scope,
+      'oom.scope': scope,
       'oom.victim': kill.victim,
       'oom.group': kill.group,
       'oom.evidence': kill.evidence,
-      'oom.inferred': true,
+      'oom.inferred': named === undefined,
+      ...(named && attributesOfVictim(named.victim, scope)),
       'container.memory.usage.limit': limitBytes,
       'error.type': 'oom_killed',
     },
   };
+}
+
+function tellNodeOomKill({ incidentId, scope, named }: NodeOomKill): Told {
+  const { victim } = named;
+  return {
+    eventName: 'system.oom_kill',
+    severity: SeverityNumber.ERROR,
+    body: `The kernel's OOM killer killed ${printableName(victim.comm)} (pid ${victim.pid}), of no container${whoseLimit(scope)}.`,
+    attributes: {
+      'oom.incident.id': incidentId,
+      'oom.scope': scope,
+      'oom.evidence': ['kernel_log'],
+      'oom.inferred': false,
+      ...attributesOfVictim(victim, scope),
+      'error.type': 'oom_killed',
+    },
+  };
+}
+
+function whoseLimit(scope: LimitScope, limitBytes?: number): string {
+  const own = limitBytes === undefined ? '' : ` (memory limit ${formatBytes(limitBytes)})`;
+  switch (scope) {
+    case 'container':
+    case 'unknown':
+      return own;
+    case 'nested':
+      return ' at the limit of a group inside it';
+    case 'pod':
+      return " at its pod's memory limit";
+    case 'node_allocatable':
+      return " at the limit of all the node's pods";
+    case 'cpuset':
+      return ' because the memory nodes of its cpuset were full';
+    case 'node':
+      return ' because the node was out of memory';
+  }
+}
+
+/** A process gives itself its name. */
+function printableName(comm: string): string {
+  return comm.replaceAll(/[^\x20-\x7e\u{a0}-\u{10ffff}]/gu, '?');
 }
 
 function tellExit(exit: ContainerExit): Told {
@@ -125,7 +170,10 @@ function withCode(exitCode: number | undefined, signal: string | undefined, afte
 function explain({ cause, exitCode, evidence }: ContainerExit): string {
   switch (cause) {
     case 'oom_container':
-      return ": the kernel's OOM killer killed its main process";
+    case 'oom_pod':
+    case 'oom_node_allocatable':
+    case 'oom_node':
+      return `: the kernel's OOM killer killed its main process${limitOfCause[cause]}`;
     case 'stopped':
       return exitCode === undefined || exitCode === 0 ? ': it was asked to stop' : ' when it was asked to stop';
     case 'killed_externally':
@@ -136,6 +184,13 @@ function explain({ cause, exitCode, evidence }: ContainerExit): string {
       return '';
   }
 }
+
+const limitOfCause = {
+  oom_container: '',
+  oom_pod: " at its pod's memory limit",
+  oom_node_allocatable: " at the limit of all the node's pods",
+  oom_node: ' because the node was out of memory',
+};
 
 function errorTypeOf({ reason, exitCode }: ContainerExit, signal: string | undefined): string | undefined {
   if (reason === 'oom_killed') return 'oom_killed';
@@ -175,6 +230,6 @@ function formatBytes(bytes: number): string {
   return `${Number(value.toFixed(value < 10 ? 1 : 0))} ${units[unit]}`;
 }
 
-function withoutAbsent(attributes: Attributes): Attributes {
+function withoutAbsent(attributes: AnyValueMap): AnyValueMap {
   return Object.fromEntries(Object.entries(attributes).filter(([, value]) => value !== undefined));
 }

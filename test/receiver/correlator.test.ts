@@ -15,10 +15,13 @@ const { appeared, counted, exited, gone, hinted, mainProcess, removed, seen, sig
 const kernelTotal = (atMs: number, total: number): Observation => ({ kind: 'node_oom_kills_counted', atMs, total });
 
 /** A receiver without its edges: the table, the ledger and the correlator, fed by hand. */
-function makeReceiver({ isRuntimeUp = true } = {}) {
+function makeReceiver({ isRuntimeUp = true, isKernelLogUp = false } = {}) {
   const table = new ContainerTable(100);
   const ledger = new Ledger();
-  const correlator = new Correlator(settleMs, ledger, () => isRuntimeUp);
+  const correlator = new Correlator(settleMs, ledger, {
+    isRuntimeUp: () => isRuntimeUp,
+    isKernelLogUp: () => isKernelLogUp,
+  });
   const at = (monotonicMs: number) => ({ wallMs: monotonicMs, monotonicMs });
   return {
     ledger,
@@ -27,6 +30,7 @@ function makeReceiver({ isRuntimeUp = true } = {}) {
         ledger.count(observation.total, at(nowMs));
         return [];
       }
+      assert.ok('containerId' in observation);
       const turns = table.apply(observation);
       const container = table.get(observation.containerId);
       if (container === undefined) return [];
@@ -49,6 +53,8 @@ function summarize(incident: Incident): string {
       return `exit ${incident.reason} ${incident.cause}`;
     case 'restart':
       return 'restart';
+    case 'node_oom_kill':
+      return `node_oom_kill ${incident.scope}`;
   }
 }
 
@@ -135,6 +141,16 @@ describe('Correlator', () => {
     [
       'the group went with its counter, and the kernel counted one more than was found',
       [kernelTotal(4990, 41), gone(4995), exited(5000, 137)],
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    ],
+    [
+      'a process outside of containers is OOM killed, and 3 s later somebody kills a container whose group goes',
+      [kernelTotal(2000, 41), gone(4990), exited(5000, 137)],
+      ['exit killed killed_externally'],
+    ],
+    [
+      'the same, but the runtime called it out of memory',
+      [kernelTotal(2000, 41), hinted(4980), gone(4990), exited(5000, 137)],
       ['oom_kill init', 'exit oom_killed oom_container'],
     ],
     ['docker kill', [signalled(5000, 9), exited(5010, 137)], ['exit killed killed_externally']],
@@ -314,7 +330,7 @@ describe('Correlator', () => {
       .flatMap((observation) => receiver.take(observation))
       .concat(receiver.settle());
     assert.deepEqual(
-      told.map((incident) => [Number(incident.container.id), summarize(incident)].join(' ')),
+      told.map((incident) => [Number('container' in incident && incident.container.id), summarize(incident)].join(' ')),
       ['1 oom_kill init', '1 exit oom_killed oom_container', '2 exit killed killed_externally'],
     );
   });
@@ -352,8 +368,58 @@ describe('Correlator', () => {
     assert.equal(idsOf(receiver.settle()).size, 3);
   });
 
+  it('gives one incident id to the victims of a group kill that was read in two steps', () => {
+    const receiver = makeReceiver();
+    const read = [counted(5000, 1, { oomGroupKills: 0 }), counted(5001, 4, { oomGroupKills: 1 })];
+    for (const observation of [...running, ...read]) receiver.take(observation);
+    const kills = receiver.settle().filter((incident) => incident.kind === 'oom_kill');
+    assert.deepEqual(
+      kills.map(({ incidentId, group }) => [incidentId, group]),
+      Array.from({ length: 4 }, () => [kills[0]!.incidentId, true]),
+    );
+  });
+
+  it('believes a hint about the time of a kill only', () => {
+    for (const [hintMs, atMs] of [
+      [3001, 3001],
+      [2999, 5000],
+    ] as const) {
+      const receiver = makeReceiver();
+      for (const observation of [...running, hinted(hintMs), counted(5000)]) receiver.take(observation);
+      assert.deepEqual(
+        receiver.settle().map((incident) => incident.atMs),
+        [atMs],
+      );
+    }
+  });
+
+  it('keeps the latest signals of a life that is signalled without end', () => {
+    const receiver = makeReceiver();
+    for (const observation of running) receiver.take(observation);
+    for (let n = 0; n < 1000; n++) receiver.take(signalled(4000 + n, 1));
+    receiver.take(signalled(5000, 15));
+    assert.deepEqual(receiver.take(exited(5010, 0)).map(summarize), ['exit completed stopped']);
+  });
+
+  it('tells what was open of a life that is not known to have ended when the next group is there', () => {
+    const receiver = makeReceiver({ isRuntimeUp: false });
+    for (const observation of [appeared(900), counted(70_000), gone(70_010), appeared(70_020)]) {
+      receiver.take(observation);
+    }
+    receiver.take(counted(70_030));
+    assert.deepEqual(
+      receiver.settle().map((incident) => incident.atMs),
+      [70_000, 70_030],
+    );
+  });
+
   it('tells the same in any order of arrival', () => {
     const scenarios: Observation[][] = [
+      [kernelTotal(4999, 42), hinted(5000), counted(5001, 2), exited(5010, 137)],
+      [kernelTotal(4999, 41), hinted(5000), gone(5003), exited(5010, 137)],
+      [kernelTotal(4999, 41), gone(5003), exited(5010, 137)],
+      [gone(5003), exited(5010, 137)],
+      [counted(5001, 1, { oomGroupKills: 0 }), counted(5002, 2, { oomGroupKills: 1 }), exited(5010, 137)],
       [hinted(5000), counted(5001, 2), mainProcess(5004, false), exited(5010, 137)],
       [hinted(5000), counted(5001), exited(5010, 1)],
       [signalled(5000, 15), signalled(5005, 9), exited(5010, 137), stopped(5020)],
@@ -378,6 +444,8 @@ describe('Correlator', () => {
     const told = [hinted(4000), exited(5000, 0), signalled(6000, 1), removed(9000)];
     for (const observation of [...running, ...told]) receiver.take(observation);
     assert.deepEqual([receiver.settle(), receiver.dueAtMs], [[], undefined]);
+    for (const observation of [started(10_000), hinted(11_000), removed(12_000)]) receiver.take(observation);
+    assert.deepEqual([receiver.settle().map(summarize), receiver.dueAtMs], [['exit error unknown'], undefined]);
   });
 
   it('tells an exit that only an inspection knew of', () => {

@@ -53,7 +53,17 @@ describe('Ledger', () => {
     const ledger = new Ledger();
     ledger.count(5, at(0));
     ledger.count(6, at(10));
-    assert.deepEqual([ledger.takeOne(), ledger.takeOne()], [true, false]);
+    assert.deepEqual([ledger.takeOne(-Infinity, Infinity), ledger.takeOne(-Infinity, Infinity)], [true, false]);
+  });
+
+  it('gives nobody a kill that was counted at another time', () => {
+    const ledger = new Ledger();
+    ledger.count(5, at(0));
+    ledger.count(6, at(3_000));
+    const { wallMs } = at(3_000);
+    assert.equal(ledger.takeOne(wallMs + 1, wallMs + 2_000), false);
+    assert.equal(ledger.takeOne(wallMs - 2_000, wallMs - 1), false);
+    assert.equal(ledger.takeOne(wallMs, wallMs), true);
   });
 
   it('does not give away a kill that was called unattributed long ago', () => {
@@ -61,7 +71,7 @@ describe('Ledger', () => {
     ledger.count(0, at(0));
     ledger.count(1, at(10));
     ledger.settle(at(10_000));
-    assert.equal(ledger.takeOne(), false);
+    assert.equal(ledger.takeOne(-Infinity, Infinity), false);
   });
 
   it('accounts for every kill once, in any order of readings', () => {

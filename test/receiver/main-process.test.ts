@@ -3,8 +3,9 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, it } from 'node:test';
-import { findMainProcess, isProcessAlive, isProcessRunning } from '../../receiver/main-process.ts';
+import { findMainProcess, isProcessAlive, isProcessRunning, MainProcessWatch } from '../../receiver/main-process.ts';
 
 /** Lines of /proc/<pid>/status (Linux 6.18), cut to those that matter. */
 const status = (state: string, pending: string, shared = '0000000000000000') =>
@@ -56,6 +57,32 @@ describe('isProcessAlive', () => {
     child.kill('SIGKILL');
     await new Promise((resolve) => child.once('exit', resolve));
     assert.equal(isProcessAlive('/', child.pid!), false);
+  });
+});
+
+describe('MainProcessWatch', () => {
+  it('gives each kill the same time to show, and tells of the process that was named last', async (t) => {
+    const [busy, spared] = [spawn('sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' }), spawn('sleep', ['60'])];
+    t.after(() => [busy, spared].map((child) => child.kill('SIGKILL')));
+    const told: [string, boolean][] = [];
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const watch = new MainProcessWatch('/', (containerId, alive) => {
+      told.push([containerId, alive]);
+      if (told.length === 2) resolve();
+    });
+    t.after(() => watch.close());
+    watch.look('victim', busy.pid!);
+    watch.look('restarted', busy.pid!);
+    await sleep(20);
+    // The second kill of the one, and the next life of the other.
+    watch.look('victim', busy.pid!);
+    watch.look('restarted', spared.pid!);
+    busy.kill('SIGKILL');
+    await promise;
+    assert.deepEqual(told.toSorted(), [
+      ['restarted', true],
+      ['victim', false],
+    ]);
   });
 });
 

@@ -1,0 +1,76 @@
+import type { Container } from './container-table.ts';
+import type { Evidence, LimitScope } from './incident.ts';
+import type { Life } from './life.ts';
+import type { VictimLogged } from './observation.ts';
+
+/** A rise of a container's `oom_kill` counter, in processes that died. */
+export interface CountedKills {
+  /** When the new value was read. */
+  atMs: number;
+  processes: number;
+  /** memory.oom.group took the whole cgroup; undefined where the kernel does not tell. */
+  group?: boolean;
+  /** The container's own limit was hit meanwhile. */
+  ownLimitHit: boolean;
+  limitBytes?: number;
+}
+
+/** What is known of one life of a container: of kills in it and of its end. */
+export interface Case {
+  readonly container: Container;
+  /** Absent where no runtime has told of it. */
+  life?: Life;
+  /** That of the life before: what the kernel log tells can come late. */
+  before?: Case;
+  /** Counted, and not told. */
+  counted: CountedKills[];
+  /** Named by the kernel log, and not told. */
+  named: VictimLogged[];
+  /** When they are told at the latest, by the monotonic clock. */
+  killsDueByMs?: number;
+  /** Kills that were told because the log named them, and that the counter has not shown. */
+  toldUncounted: number;
+  /** Kills that were told because the counter rose, and that the log has not named; all before that moment. */
+  toldUnnamed: number;
+  unnamedBeforeMs: number;
+  hintedAtMs?: number;
+  signals: { signal?: number; atMs: number }[];
+  stopped: boolean;
+  mainProcess?: { alive: boolean; atMs: number };
+  /** The main process was the victim, on this evidence; already told. */
+  initKilled?: { evidence: Evidence[]; scope: LimitScope };
+  /** Its main process ended. */
+  ended?: { atMs: number; observedAtMs: number; life: Life };
+  /** That it ended is told. */
+  endTold: boolean;
+  /** When it is judged on what there is, by the monotonic clock; absent where nothing is open. */
+  dueAtMs?: number;
+}
+
+/** A case of which nothing is known. */
+export function openCase(container: Container, life?: Life, before?: Case): Case {
+  return {
+    container,
+    life,
+    before,
+    counted: [],
+    named: [],
+    toldUncounted: 0,
+    toldUnnamed: 0,
+    unnamedBeforeMs: -Infinity,
+    signals: [],
+    stopped: false,
+    endTold: false,
+  };
+}
+
+/** Exit code of a main process that a SIGKILL ended, or that exits so itself: the runtime does not tell them apart. */
+export const exitCodeOfSigkill = 137;
+
+/** A runtime's OOM event belongs to a kill this close to it. */
+const hintExplainsKillForMs = 2_000;
+
+/** When the runtime called the container out of memory, if it did about that time. */
+export function hintOf({ hintedAtMs }: Case, atMs: number): number | undefined {
+  return hintedAtMs !== undefined && Math.abs(atMs - hintedAtMs) <= hintExplainsKillForMs ? hintedAtMs : undefined;
+}

@@ -1,0 +1,194 @@
+import { exitCodeOfSigkill, hintOf, type Case, type CountedKills } from './case.ts';
+import { scopeOfLimit } from './cgroup/identity.ts';
+import type { Container } from './container-table.ts';
+import type { Evidence, LimitScope, OomKill } from './incident.ts';
+import type { Instant } from './instant.ts';
+import type { LogPosition } from './kernel/kmsg-record.ts';
+import type { Life } from './life.ts';
+import type { OomKillsCounted, VictimLogged } from './observation.ts';
+
+/** One dead process: what a counter and the kernel log know of it, at least one of the two. */
+interface Death {
+  counted?: CountedKills;
+  named?: VictimLogged;
+}
+
+type Role = OomKill['victim'];
+
+/**
+ * In processes: `oom_kill` counts each of them, and the first victim of a `memory.oom.group` kill twice
+ * (mem_cgroup_get_oom_group in the kernel's mm/oom_kill.c).
+ */
+export function countProcesses(rise: OomKillsCounted): CountedKills {
+  const { atMs, oomKills, oomGroupKills, ooms = 0, limitBytes } = rise;
+  return {
+    atMs,
+    processes: Math.max(0, oomKills - (oomGroupKills ?? 0)),
+    group: oomGroupKills === undefined ? undefined : oomGroupKills > 0,
+    ownLimitHit: ooms > 0,
+    limitBytes,
+  };
+}
+
+/** How many counted kills of this case the log has not named. */
+export function countUnnamed({ counted, named }: Case): number {
+  return counted.reduce((sum, { processes }) => sum + processes, 0) - named.length;
+}
+
+/**
+ * Tells the kills of a case once all is known of them, or when they are `due`. `logRead`: whether the kernel log is
+ * followed, so that each of them will be named.
+ */
+export function tellKills(open: Case, now: Instant, due: boolean, logRead: boolean): OomKill[] {
+  const deaths = pairUp(open);
+  if (deaths.length === 0) return [];
+  const complete = deaths.every((death) => isComplete(death, open, logRead));
+  if (!complete && !due) return [];
+  const roles = decideRoles(open, deaths, due);
+  if (roles === undefined) return [];
+  const kills = deaths.map((death, index) => tellDeath(open, death, index, roles[index]!, now));
+  close(open, deaths);
+  const init = kills.find(({ victim }) => victim === 'init');
+  if (init !== undefined) open.initKilled = { evidence: init.evidence, scope: init.scope };
+  return kills;
+}
+
+/** The first that was counted is the first that was named. */
+function pairUp({ counted, named }: Case): Death[] {
+  const rises = mergeGroupKills(counted).flatMap((rise) => Array.from({ length: rise.processes }, () => rise));
+  const logged = named.toSorted((a, b) => a.atMs - b.atMs);
+  return Array.from({ length: Math.max(rises.length, logged.length) }, (_, index) => ({
+    counted: rises[index],
+    named: logged[index],
+  }));
+}
+
+/** The kernel counts the victims of a group kill one by one: a reading can fall between them. */
+function mergeGroupKills(rises: CountedKills[]): CountedKills[] {
+  if (rises.length < 2 || !rises.some(({ group }) => group === true)) return rises;
+  const processes = rises.reduce((sum, rise) => sum + rise.processes, 0);
+  return [{ ...rises[0]!, processes, group: true, ownLimitHit: rises.some(({ ownLimitHit }) => ownLimitHit) }];
+}
+
+function isComplete({ counted, named }: Death, { container }: Case, logRead: boolean): boolean {
+  return (named !== undefined || !logRead) && (counted !== undefined || container.memcg === undefined);
+}
+
+/** Of each death; undefined while it is open who died, or whether the main process lives on. */
+function decideRoles(open: Case, deaths: readonly Death[], due: boolean): Role[] | undefined {
+  const byPid = deaths.map(({ named }) => named && roleOfPid(open, named.victim.pid));
+  const judged = decideRole(open, deaths, due);
+  if (byPid.includes('init')) return byPid.map((role) => role ?? 'child');
+  if (judged === undefined) return undefined;
+  if (judged !== 'init') return byPid.map((role) => role ?? judged);
+  const first = byPid.indexOf(undefined);
+  return byPid.map((role, index) => role ?? (index === first ? 'init' : 'child'));
+}
+
+function roleOfPid({ life, initKilled }: Case, pid: number): Role | undefined {
+  if (initKilled !== undefined) return 'child';
+  if (life?.pid === undefined) return undefined;
+  return pid === life.pid ? 'init' : 'child';
+}
+
+/** Whether the main process is among the victims, whom nobody named; undefined while that may still show. */
+function decideRole(open: Case, deaths: readonly Death[], due: boolean): Role | undefined {
+  const { container, ended, mainProcess, life = container.life, initKilled } = open;
+  if (initKilled !== undefined) return 'child';
+  if (ended?.life.exitCode !== undefined) return ended.life.exitCode === exitCodeOfSigkill ? 'init' : 'child';
+  const lastAtMs = Math.max(...deaths.map(({ counted, named }) => counted?.atMs ?? named!.atMs));
+  const looked = mainProcess !== undefined && mainProcess.atMs >= lastAtMs;
+  if (looked) return mainProcess.alive ? 'child' : 'init';
+  if (endedByItself(container, life)) return 'child';
+  if (!due) return undefined;
+  if (ended !== undefined) return 'init';
+  return life !== undefined && life.endedAtMs === undefined ? 'child' : 'unknown';
+}
+
+/** Its end was told before the kill was counted; not so where the next life's group is there already. */
+function endedByItself({ memcgSinceMs }: Container, life: Life | undefined): boolean {
+  if (life?.endedAtMs === undefined || life.exitCode === undefined || life.exitCode === exitCodeOfSigkill) return false;
+  return memcgSinceMs === undefined || memcgSinceMs < life.endedAtMs;
+}
+
+function tellDeath(open: Case, death: Death, index: number, victim: Role, now: Instant): OomKill {
+  const { container, ended, mainProcess } = open;
+  const { counted, named } = death;
+  const atMs = named?.atMs ?? momentOf(open, counted!);
+  const invocation = named?.victim.invocation;
+  return {
+    kind: 'oom_kill',
+    container,
+    atMs,
+    observedAtMs: now.wallMs,
+    incidentId: named === undefined ? idOfCounted(container, counted!, index) : idOfNamed(named),
+    victim,
+    mainProcessAlive: victim === 'child' && ended === undefined && mainProcess?.alive !== false,
+    scope: scopeOf(open, death),
+    group: invocation === undefined ? counted?.group : invocation.oomGroup !== undefined,
+    evidence: evidenceOf(open, death, atMs),
+    limitBytes: counted?.limitBytes ?? container.limitBytes,
+    named,
+  };
+}
+
+function momentOf(open: Case, { atMs }: CountedKills): number {
+  return Math.min(hintOf(open, atMs) ?? atMs, atMs, open.ended?.atMs ?? Infinity);
+}
+
+function scopeOf({ container }: Case, { counted, named }: Death): LimitScope {
+  const logged = named && scopeOfNamed(named, counted?.limitBytes ?? container.limitBytes);
+  if (logged !== undefined && logged !== 'unknown') return logged;
+  return counted?.ownLimitHit === true ? 'container' : 'unknown';
+}
+
+/** Whose limit was hit, in the kernel's own words. `limitBytes`: the victim's container's own limit. */
+export function scopeOfNamed({ victim }: VictimLogged, limitBytes?: number): LimitScope {
+  const { invocation, memcgOom, memcg } = victim;
+  if (invocation?.constraint === 'CONSTRAINT_CPUSET') return 'cpuset';
+  if (memcgOom === false) return 'node';
+  if (invocation?.oomMemcg === undefined) return 'unknown';
+  const scope = scopeOfLimit(invocation.oomMemcg, memcg ?? invocation.taskMemcg);
+  // The only container of a pod has the pod's limit: which of the two is hit first tells nothing.
+  return scope === 'pod' && limitBytes !== undefined && invocation.limitBytes === limitBytes ? 'container' : scope;
+}
+
+function evidenceOf(open: Case, { counted, named }: Death, atMs: number): Evidence[] {
+  const { ended, mainProcess } = open;
+  const witnesses: [Evidence, boolean][] = [
+    ['kernel_log', named !== undefined],
+    ['memory_events', counted !== undefined],
+    ['runtime_event', hintOf(open, counted?.atMs ?? atMs) !== undefined],
+    ['exit_status', ended !== undefined || mainProcess?.alive === false],
+  ];
+  return witnesses.flatMap(([evidence, given]) => (given ? evidence : []));
+}
+
+function idOfCounted(container: Container, { atMs, group }: CountedKills, index: number): string {
+  return `${container.id.slice(0, 12)}-${Math.round(atMs * 1000).toString(36)}-${group === true ? 0 : index}`;
+}
+
+/** The same for all victims of one invocation, and the same again whenever the same log is read. */
+export function idOfNamed({ victim, bootId, atMs }: VictimLogged): string {
+  const at = (victim.invocation ?? victim).at;
+  return `${bootId?.slice(0, 8) ?? 'log'}-${momentOfLog(at) ?? Math.round(atMs * 1000).toString(36)}-${victim.invocation === undefined ? victim.pid : 0}`;
+}
+
+function momentOfLog({ monotonicUs }: LogPosition): string | undefined {
+  return monotonicUs?.toString(36);
+}
+
+/** What was told on one witness's word, the other may still tell. */
+function close(open: Case, deaths: readonly Death[]): void {
+  for (const { counted, named } of deaths) {
+    if (counted === undefined) open.toldUncounted++;
+    if (named !== undefined) continue;
+    open.toldUnnamed++;
+    open.unnamedBeforeMs = Math.max(open.unnamedBeforeMs, counted!.atMs);
+  }
+  open.counted = [];
+  open.named = [];
+  open.killsDueByMs = undefined;
+  // The next kill has a hint of its own.
+  open.hintedAtMs = undefined;
+}
