@@ -34,6 +34,15 @@ const memcgConfig = z.strictObject({
   max_groups: z.int().positive().default(10_000),
 });
 
+const kernelLogConfig = z.strictObject({
+  /** False where the log must not be read; kills are then known by the counters alone. */
+  enabled: z.boolean().default(true),
+  /** How often the log is read where nothing hints at a kill. */
+  poll_interval: atLeast(10, '10ms').default(500),
+  /** File that holds the kernel's messages, such as /var/log/kern.log, for where the kernel gives its log to nobody. */
+  file: z.string().default(''),
+});
+
 /** Configuration of `container_lifecycle`. */
 export const configSchema = z.strictObject({
   /** How often metrics are sent. Events are sent when they happen. */
@@ -50,6 +59,7 @@ export const configSchema = z.strictObject({
     .strictObject({
       docker: dockerConfig.prefault({}),
       memcg: memcgConfig.prefault({}),
+      kernel_log: kernelLogConfig.prefault({}),
     })
     .refine(({ docker, memcg }) => docker.enabled || memcg.enabled, 'at least one source must be enabled')
     .prefault({}),

@@ -1,0 +1,278 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
+import { LogClock, processClocks, type ProcessClocks } from '../kernel/log-clock.ts';
+import type { KernelMessage, LogPosition } from '../kernel/kmsg-record.ts';
+import { isLater, positionOf } from '../kernel/log-position.ts';
+import type { LogGap, LogResumption, LogSink, LogStart, LogTap } from '../kernel/log-tap.ts';
+import type { NothingKillable, OomEvent, OomVictim } from '../kernel/oom-event.ts';
+import { OomReports } from '../kernel/oom-report.ts';
+import { readPageSize } from '../kernel/page-size.ts';
+import type { Emit, KernelLogGap } from '../observation.ts';
+import type { Source } from '../source.ts';
+import { printable, type OnBadInput } from './bad-input.ts';
+import { openKernelLog, type KernelLogSearch } from './kernel-log-tap.ts';
+
+export interface KernelLogOptions extends KernelLogSearch {
+  /** How often the log is read where nothing hints at a kill. */
+  pollIntervalMs: number;
+  /** Where an earlier run stopped: what was logged since is told. */
+  resumeAfter?: LogResumption;
+  /** Told which way is taken each time that the log was opened. */
+  onOpen(from: string, refused: readonly string[]): void;
+  /** Told of each part of the log that was lost. */
+  onGap(gap: KernelLogGap): void;
+  onBadInput: OnBadInput;
+  /** Clocks of this process; the real ones where not given. */
+  clocks?: ProcessClocks;
+}
+
+/** A victim whose group may still be announced is told after so much silence. */
+const silenceMs = 200;
+
+/** When to look again after a hint: the runtime or the counter can be ahead of the log. */
+const looksAgainAfterMs = [2, 10, 30, 100, 300];
+
+/** A log file that gives whole seconds, and is written a little later, means the same moment. */
+const sameTimeMs = 2_000;
+
+/** That nothing can be killed is told of one group only so often. */
+const stuckAgainAfterMs = 1_000;
+const mostStuck = 64;
+
+/** The kernel's log: who was killed, in which group, and by whose limit. */
+export class KernelLogSource implements Source {
+  readonly name = 'kernel_log';
+  readonly #options: KernelLogOptions;
+  readonly #clocks: ProcessClocks;
+  readonly #clock: LogClock;
+  /** Empty where it cannot be read. */
+  readonly #bootId: string;
+  readonly #pageBytes = readPageSize();
+  readonly #startUs: number;
+  readonly #stuck = new Map<string, number>();
+  #reports: OomReports;
+  #emit: Emit = () => {};
+  #tap: LogTap | undefined;
+  /** As it was told last. */
+  #opened = '';
+  #wake: () => void = () => {};
+  /** The next of the looks after a hint. */
+  #look = looksAgainAfterMs.length;
+  #last: LogPosition | undefined;
+  /** When a message was last read that the parser may still hold, by CLOCK_MONOTONIC. */
+  #unsettledSinceUs: number | undefined;
+  /** When the log was last read to its end, by CLOCK_MONOTONIC, until a message follows. */
+  #endSeenUs: number | undefined;
+  /** The last message that was not to be told. */
+  #lastOld: LogPosition | undefined;
+  #readsOld = false;
+  /** All up to here is told. */
+  #told: LogPosition = {};
+
+  constructor(options: KernelLogOptions) {
+    this.#options = options;
+    this.#clocks = options.clocks ?? processClocks;
+    this.#clock = new LogClock(this.#clocks);
+    this.#startUs = this.#clocks.monotonicUs();
+    this.#bootId = readBootId(options.hostRoot) ?? '';
+    this.#reports = new OomReports(this.#pageBytes);
+  }
+
+  async observe(emit: Emit, up: () => void, signal: AbortSignal): Promise<void> {
+    const stop = (): void => this.#wake();
+    signal.addEventListener('abort', stop);
+    this.#begin(emit);
+    try {
+      const { tap, refused, more } = await openKernelLog(this.#options, this.#start(), this.#sink);
+      this.#tap = tap;
+      this.#tellOpened(tap, refused);
+      await this.#readOn(tap, more, signal);
+      up();
+      while (!signal.aborted) {
+        await this.#wait(tap, signal);
+        await this.#readOn(tap, await tap.read(this.#sink), signal);
+      }
+    } finally {
+      signal.removeEventListener('abort', stop);
+      this.#end();
+    }
+  }
+
+  /** Reads the log at once, and again shortly after. */
+  lookAt(): void {
+    this.#look = 0;
+    this.#wake();
+  }
+
+  /** Up to where the log is told, to go on from there after a restart; undefined where the log does not number it. */
+  position(): LogResumption | undefined {
+    const at = this.#position();
+    return this.#bootId === '' ? undefined : at;
+  }
+
+  #position(): LogResumption | undefined {
+    const settled = this.#unsettledSinceUs === undefined ? this.#tap?.lastSequence : undefined;
+    const { sequence = settled, monotonicUs } = this.#told;
+    if (sequence === undefined && monotonicUs === undefined) return undefined;
+    return { bootId: this.#bootId, sequence: settled ?? sequence, monotonicUs };
+  }
+
+  #start(): LogStart {
+    const handedOver = this.#bootId === '' ? undefined : this.#options.resumeAfter;
+    return { bootId: this.#bootId, startUs: this.#startUs, resumeAfter: this.#position() ?? handedOver };
+  }
+
+  #begin(emit: Emit): void {
+    this.#emit = emit;
+    this.#reports = new OomReports(this.#pageBytes);
+    this.#unsettledSinceUs = undefined;
+    this.#endSeenUs = undefined;
+    this.#last = undefined;
+    this.#lastOld = undefined;
+    this.#readsOld = false;
+  }
+
+  #end(): void {
+    this.#settle();
+    const { sequence, monotonicUs } = this.#position() ?? {};
+    this.#told = { sequence, monotonicUs };
+    this.#tap?.close();
+    this.#tap = undefined;
+    this.#emit = () => {};
+  }
+
+  #tellOpened({ from }: LogTap, refused: readonly string[]): void {
+    const opened = [from, ...refused].join();
+    if (opened !== this.#opened) this.#options.onOpen(from, refused);
+    this.#opened = opened;
+  }
+
+  /** Reads to the end, others having their turns, and gives out what the parser held for long enough. */
+  async #readOn(tap: LogTap, hasMore: boolean, signal: AbortSignal): Promise<void> {
+    let more = hasMore;
+    while (more && !signal.aborted) {
+      await setImmediate();
+      more = await tap.read(this.#sink);
+    }
+    const nowUs = this.#clocks.monotonicUs();
+    this.#endSeenUs = nowUs;
+    this.#endOld();
+    if (this.#unsettledSinceUs !== undefined && nowUs - this.#unsettledSinceUs >= silenceMs * 1000) this.#settle();
+  }
+
+  /** Until the next look is due, or somebody hints. */
+  async #wait({ restMs, idleMs }: LogTap, signal: AbortSignal): Promise<void> {
+    if (restMs > 0) await sleep(restMs, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) return;
+    const heldMs = (this.#clocks.monotonicUs() - (this.#unsettledSinceUs ?? -Infinity)) / 1000;
+    const settleMs = this.#unsettledSinceUs === undefined ? Infinity : silenceMs - heldMs;
+    const againMs = looksAgainAfterMs[this.#look++] ?? Infinity;
+    const delayMs = Math.min(Math.max(idleMs, this.#options.pollIntervalMs), againMs, settleMs);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, Math.max(1, Math.ceil(delayMs)));
+    this.#wake = resolve;
+    await promise;
+    clearTimeout(timer);
+  }
+
+  readonly #sink: LogSink = {
+    message: (message, old) => this.#take(message, old),
+    gap: (gap, old, next) => this.#lose(gap, old, next),
+    malformed: (what, value) => this.#options.onBadInput(what, printable(value)),
+  };
+
+  #take(message: KernelMessage, old: boolean): void {
+    this.#last = positionOf(message);
+    if (old) {
+      this.#readsOld = true;
+      this.#lastOld = this.#last;
+      this.#told = this.#last;
+      this.#reports.feed(message);
+      return;
+    }
+    this.#endOld();
+    this.#calibrate(this.#last);
+    this.#unsettledSinceUs = this.#clocks.monotonicUs();
+    this.#tell(this.#reports.feed(message));
+  }
+
+  /** What comes from now on is to be told; victims of the time before that wait for the next message are not. */
+  #endOld(): void {
+    if (!this.#readsOld) return;
+    this.#readsOld = false;
+    this.#reports.settle();
+  }
+
+  #calibrate({ sequence, monotonicUs }: LogPosition): void {
+    // Only /dev/kmsg, which alone has numbers, is read where a message appears.
+    if (this.#endSeenUs !== undefined && sequence !== undefined && monotonicUs !== undefined) {
+      this.#clock.calibrate(monotonicUs, this.#endSeenUs);
+    }
+    this.#endSeenUs = undefined;
+  }
+
+  #settle(): void {
+    if (this.#unsettledSinceUs === undefined) return;
+    this.#tell(this.#reports.settle());
+    this.#unsettledSinceUs = undefined;
+    this.#told = this.#last ?? this.#told;
+  }
+
+  #lose({ reason, lostRecords }: LogGap, old: boolean, next?: LogPosition): void {
+    const events = this.#reports.flush();
+    if (old) return;
+    if (!this.#readsOld) this.#tell(events);
+    const atMs = this.#clocks.wallMs();
+    const fromMs = this.#last === undefined ? undefined : this.#timeOf(this.#last);
+    const toMs = next === undefined ? atMs : this.#timeOf(next);
+    const gap: KernelLogGap = { kind: 'kernel_log_gap', source: this.name, atMs, fromMs, toMs, lostRecords, reason };
+    this.#options.onGap(gap);
+    this.#emit(gap);
+  }
+
+  #tell(events: readonly OomEvent[]): void {
+    for (const event of events) {
+      if (event.kind === 'oom_victim') this.#tellVictim(event);
+      if (event.kind === 'oom_nothing_killable') this.#tellStuck(event);
+    }
+  }
+
+  #tellVictim(victim: OomVictim): void {
+    const { at, confirmed } = victim;
+    // Chosen long ago, and the line that says that it was killed is lost: that was before the time to be told.
+    if (!confirmed && this.#lastOld !== undefined && !isLater(this.#lastOld, at, 0)) return;
+    this.#emit({ kind: 'oom_victim', source: this.name, atMs: this.#timeOf(at), victim, bootId: this.#bootIdOf(at) });
+    if (confirmed) this.#told = positionOf(at);
+  }
+
+  #tellStuck({ at, invocation }: NothingKillable): void {
+    const atMs = this.#timeOf(at);
+    const memcg = invocation?.oomMemcg ?? '';
+    const toldMs = this.#stuck.get(memcg);
+    if (toldMs !== undefined && Math.abs(atMs - toldMs) < stuckAgainAfterMs) return;
+    if (this.#stuck.size >= mostStuck) this.#stuck.clear();
+    this.#stuck.set(memcg, atMs);
+    this.#emit({ kind: 'nothing_killable', source: this.name, atMs, invocation, bootId: this.#bootIdOf(at) });
+  }
+
+  #bootIdOf({ monotonicUs }: LogPosition): string | undefined {
+    return monotonicUs === undefined ? undefined : this.#bootId || undefined;
+  }
+
+  /** The kernel's own time is finer than that of most log files, as long as it is of this boot. */
+  #timeOf({ monotonicUs, wallTimeMs }: LogPosition): number {
+    const kernelMs = monotonicUs === undefined ? undefined : this.#clock.wallMsOf(monotonicUs);
+    if (kernelMs === undefined || wallTimeMs === undefined) return kernelMs ?? wallTimeMs ?? this.#clocks.wallMs();
+    return Math.abs(kernelMs - wallTimeMs) < sameTimeMs ? kernelMs : wallTimeMs;
+  }
+}
+
+/** Kernel document: admin-guide/sysctl/kernel. A new random one with each boot. */
+function readBootId(hostRoot: string): string | undefined {
+  try {
+    return readFileSync(join(hostRoot, 'proc/sys/kernel/random/boot_id'), 'latin1').trim();
+  } catch {
+    return undefined;
+  }
+}
