@@ -162,7 +162,11 @@ function configuration({ root, endpoint }: RecordedHost, output: string): unknow
   const pipeline = { receivers: ['container_lifecycle'], exporters: Object.keys(exporters) };
   return {
     receivers: {
-      container_lifecycle: { root_path: root, collection_interval: '200ms', sources: { docker: { endpoint } } },
+      container_lifecycle: {
+        root_path: root,
+        collection_interval: '200ms',
+        sources: { docker: { endpoint }, kernel_log: { enabled: false } },
+      },
     },
     exporters,
     service: {
