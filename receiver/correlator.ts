@@ -1,333 +1,66 @@
-import { hintOf, openCase, type Case } from './case.ts';
-import { isRunning, type Container } from './container-table.ts';
-import { causeOfScope, explainEnd, tellEnd } from './exit-cause.ts';
-import type { Evidence, Incident, NodeOomKill, OomKill } from './incident.ts';
+import { Cases, type Witnesses } from './cases.ts';
+import { identifyMemcg } from './cgroup/identity.ts';
+import type { Container, ContainerTable } from './container-table.ts';
+import type { Incident } from './incident.ts';
 import type { Instant } from './instant.ts';
-import type { Ledger } from './ledger.ts';
-import type { Transition } from './life.ts';
-import type { Observation, OomKillsCounted, VictimLogged } from './observation.ts';
-import { countProcesses, countUnnamed, idOfNamed, scopeOfNamed, tellKills } from './oom-kills.ts';
-
-/**
- * A kill that only the machine's count shows belongs to an end this close to it, unless the runtime called the
- * container out of memory. The count is polled, and a main process is told to have ended only after its memory is freed.
- */
-const countExplainsEndWithinMs = 1_000;
-
-/**
- * How long a kill waits for the runtime to tell which process is the container's main one, or that it ended: a busy
- * Docker is seconds late. Without either, nobody could look whether it was spared.
- */
-const mainProcessToldWithinMs = 5_000;
-
-/** One kill after the other must not put off the first for longer. */
-const mostWaitMs = 5_000;
-
-/** A container that a working runtime has not told of for so long is none of its own. */
-const othersAfterMs = 60_000;
-
-/** More signals than this in one life are forgotten, oldest first. */
-const mostSignals = 8;
-
-/** More victims than this, of whom nobody knows where they lived, are told as the machine's own without a wait. */
-const mostStrays = 1_000;
-
-/** Times of the log and of a counter's reading are this exact. */
-const clockGrainMs = 50;
-
-/** Which witnesses can be expected to speak now. */
-export interface Witnesses {
-  /** A runtime that tells of containers. */
-  isRuntimeUp(): boolean;
-  /** The kernel log, which names each victim. */
-  isKernelLogUp(): boolean;
-}
+import { Ledger } from './ledger.ts';
+import type { Observation, VictimLogged } from './observation.ts';
 
 /**
  * Joins what several witnesses saw of one death into one incident. Pure but for its memory: time is an argument, and
  * the same observations within the settle time give the same incidents in any order.
- *
- * It answers at once when the evidence is complete (the counter rose, the log named the victim, and /proc shows the
- * main process dying, or alive) and waits at most `settleMs` for the missing piece otherwise.
  */
 export class Correlator {
-  readonly #settleMs: number;
-  readonly #ledger: Ledger;
-  readonly #witnesses: Witnesses;
-  /** The present life's case of each container that has one. */
-  readonly #cases = new WeakMap<Container, Case>();
-  /** Cases in which something is open, also of lives that were followed by another. */
-  readonly #waiting = new Set<Case>();
-  /** Victims that the log names without their group, oldest first. */
-  #strays: { logged: VictimLogged; dueAtMs: number }[] = [];
+  readonly ledger = new Ledger();
+  readonly cases: Cases;
+  readonly #table: ContainerTable;
 
-  constructor(settleMs: number, ledger: Ledger, witnesses: Witnesses) {
-    this.#settleMs = settleMs;
-    this.#ledger = ledger;
-    this.#witnesses = witnesses;
+  constructor(table: ContainerTable, settleMs: number, witnesses: Witnesses) {
+    this.#table = table;
+    this.cases = new Cases(settleMs, this.ledger, witnesses);
   }
 
-  /** Evidence about a container that reached us `now`. */
-  observe(observation: Observation, container: Container, now: Instant): Incident[] {
-    const note = (take: (open: Case) => void): Incident[] => this.#note(container, take, now);
+  /** Takes in what was observed; returns what is proven by it. */
+  take(observation: Observation, now: Instant): Incident[] {
     switch (observation.kind) {
-      case 'memcg_appeared':
-        if (observation.fresh && !isRunning(container)) this.#cases.delete(container);
+      case 'node_oom_kills_counted':
+        this.ledger.count(observation.total, now);
         return [];
-      case 'container_seen': {
-        // It may have brought the exit code.
-        const open = this.#cases.get(container);
-        return open === undefined ? [] : this.#judge(open, now);
-      }
-      case 'oom_kills_counted':
-        return this.#countKills(observation, container, now);
-      case 'oom_victim':
-        return this.#nameVictim(observation, container, now);
-      case 'oom_hinted':
-        return note((open) => (open.hintedAtMs = observation.atMs));
-      case 'container_signalled':
-        return note((open) => (open.signals = [...open.signals.slice(1 - mostSignals), observation]));
-      case 'container_stopped':
-        return note((open) => (open.stopped = true));
-      case 'main_process_seen':
-        return note((open) => (open.mainProcess = observation));
-      default:
+      case 'nothing_killable':
+      case 'kernel_log_gap':
         return [];
     }
-  }
-
-  /** The log named a victim that is in no container we know of. */
-  observeStray(logged: VictimLogged, now: Instant): Incident[] {
-    // The kernel names the group in most reports; where it held the report back, a counter may tell whose it was.
-    if (logged.victim.memcg === undefined && this.#strays.length < mostStrays) {
-      this.#strays.push({ logged, dueAtMs: now.monotonicMs + this.#settleMs });
-      return [];
+    const transitions = this.#table.apply(observation);
+    const container = this.containerOf(observation);
+    if (container === undefined) {
+      return observation.kind === 'oom_victim' ? this.cases.observeStray(observation, now) : [];
     }
-    this.#ledger.account(1);
-    return [tellOutside(logged, now)];
+    const turned = transitions.flatMap((transition) => this.cases.turn(transition, now));
+    return [...turned, ...this.cases.observe(observation, container, now)];
   }
 
-  /** A life began or ended. */
-  turn(transition: Transition, now: Instant): Incident[] {
-    const { container, atMs, life } = transition;
-    if (transition.kind === 'life_restarted') {
-      this.#begin(container, life);
-      return [{ kind: 'restart', container, atMs, observedAtMs: now.wallMs, previous: transition.previous }];
-    }
-    const ending = this.#caseOf(container);
-    ending.life = life;
-    ending.ended = { atMs, observedAtMs: now.wallMs, life };
-    this.#wait(ending, now.monotonicMs + this.#settleMs);
-    return this.#judge(ending, now);
-  }
-
-  /** Judges what has waited long enough. Containers that the runtime called out of memory have the first claim. */
+  /** Judges what has waited long enough. */
   settle(now: Instant): Incident[] {
-    this.#assignStrays(now);
-    const due = [...this.#waiting]
-      .filter(({ dueAtMs }) => dueAtMs !== undefined && dueAtMs <= now.monotonicMs)
-      .toSorted((a, b) => Number(b.hintedAtMs !== undefined) - Number(a.hintedAtMs !== undefined));
-    return [...due.flatMap((open) => this.#judge(open, now)), ...this.#settleStrays(now)];
-  }
-
-  /** Whether it is open who the victim of a kill in this container was. */
-  hasOpenKills(container: Container): boolean {
-    const open = this.#cases.get(container);
-    return open !== undefined && open.counted.length + open.named.length > 0;
-  }
-
-  /** Whether the runtime is still to tell which process is the container's main one. */
-  expectsMainProcess(container: Container, { wallMs }: Instant): boolean {
-    const { life, memcgSinceMs, workload } = container;
-    const unknown = isRunning(container) ? life?.pid === undefined : this.#witnesses.isRuntimeUp();
-    const sinceMs = Math.max(life?.startedAtMs ?? 0, memcgSinceMs ?? 0, workload.firstSeenAtMs);
-    return unknown && wallMs - sinceMs < othersAfterMs;
+    const incidents = this.cases.settle(now);
+    this.ledger.settle(now);
+    return incidents;
   }
 
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
   get dueAtMs(): number | undefined {
-    const due = [...this.#waiting, ...this.#strays].flatMap(({ dueAtMs }) => dueAtMs ?? []);
-    return due.length === 0 ? undefined : Math.min(...due);
+    const dueAtMs = Math.min(this.cases.dueAtMs ?? Infinity, this.ledger.dueAtMs ?? Infinity);
+    return dueAtMs === Infinity ? undefined : dueAtMs;
   }
 
-  #note(container: Container, take: (open: Case) => void, now: Instant): Incident[] {
-    // A stop or a signal that comes before the first start must not colour the life that it begins.
-    if (!isRunning(container) && !this.#cases.has(container)) return [];
-    const open = this.#caseOf(container);
-    take(open);
-    return this.#judge(open, now);
+  /** The container that an observation is about, if it is about one that we know. */
+  containerOf(observation: Observation): Container | undefined {
+    if (observation.kind === 'oom_victim') return this.#containerOfVictim(observation);
+    return 'containerId' in observation ? this.#table.get(observation.containerId) : undefined;
   }
 
-  #countKills(rise: OomKillsCounted, container: Container, now: Instant): Incident[] {
-    const open = this.#caseOf(container);
-    const counted = countProcesses(rise);
-    const told = Math.min(open.toldUncounted, counted.processes);
-    open.toldUncounted -= told;
-    this.#ledger.account(rise.oomKills - told);
-    open.counted.push({ ...counted, processes: counted.processes - told });
-    this.#awaitKills(open, now);
-    return this.#judge(open, now);
+  /** The kernel log names groups and processes, not containers. */
+  #containerOfVictim({ victim: { memcg, pid } }: VictimLogged): Container | undefined {
+    if (memcg !== undefined) return this.#table.get(identifyMemcg(memcg).containerId ?? '');
+    return Array.from(this.#table.all()).find(({ life }) => life?.pid === pid);
   }
-
-  #nameVictim(logged: VictimLogged, container: Container, now: Instant): Incident[] {
-    const open = this.#caseOfVictim(logged, container);
-    if (open.toldUnnamed > 0 && logged.atMs <= open.unnamedBeforeMs + clockGrainMs) {
-      open.toldUnnamed--;
-      return [];
-    }
-    open.named.push(logged);
-    this.#awaitKills(open, now);
-    return this.#judge(open, now);
-  }
-
-  #awaitKills(open: Case, now: Instant): void {
-    const awaitsRuntime = this.expectsMainProcess(open.container, now);
-    const waitMs = awaitsRuntime ? Math.max(this.#settleMs, mainProcessToldWithinMs) : this.#settleMs;
-    open.killsDueByMs ??= now.monotonicMs + Math.max(waitMs, Math.min(2 * waitMs, mostWaitMs));
-    open.dueAtMs = undefined;
-    this.#wait(open, Math.min(now.monotonicMs + waitMs, open.killsDueByMs));
-  }
-
-  #wait(open: Case, untilMs: number): void {
-    open.dueAtMs = Math.min(open.dueAtMs ?? Infinity, untilMs);
-    this.#waiting.add(open);
-  }
-
-  /** Tells what the evidence allows to tell. */
-  #judge(open: Case, now: Instant): Incident[] {
-    this.#adoptLife(open);
-    const due = open.dueAtMs !== undefined && open.dueAtMs <= now.monotonicMs;
-    const kills = tellKills(open, now, due, this.#witnesses.isKernelLogUp());
-    for (const kill of kills) this.#settleAccount(kill);
-    const ends = this.#judgeEnd(open, now, due);
-    const waits = open.counted.length + open.named.length > 0 || (open.ended !== undefined && !open.endTold);
-    if (!waits) {
-      open.dueAtMs = undefined;
-      this.#waiting.delete(open);
-    }
-    return [...kills, ...ends];
-  }
-
-  /** What its counter has not shown, the machine's has; and of a kill that nobody named, one of the strays may be the victim. */
-  #settleAccount(kill: OomKill): void {
-    if (!kill.evidence.includes('memory_events')) this.#ledger.account(1);
-    if (kill.named === undefined) this.#strays.shift();
-  }
-
-  /** The runtime can tell of a life after the kernel counted kills in it. */
-  #adoptLife(open: Case): void {
-    const { container } = open;
-    if (isRunning(container) && this.#cases.get(container) === open) open.life ??= container.life;
-  }
-
-  #judgeEnd(open: Case, now: Instant, due: boolean): Incident[] {
-    if (open.ended === undefined || open.endTold) return [];
-    const end = explainEnd(open, due);
-    if (end === 'wait') return [];
-    open.endTold = true;
-    return end === 'unexplained' ? this.#explainSigkill(open, now) : [end];
-  }
-
-  /**
-   * Nobody asked for this SIGKILL and no counter explains it. Where the group went before its counter could be read,
-   * the machine's own count decides; where that is not to be had either, the runtime's word.
-   */
-  #explainSigkill(open: Case, now: Instant): Incident[] {
-    const { memcg, memcgSinceMs } = open.container;
-    const { atMs } = open.ended!;
-    // A group that was made after the end is the next life's.
-    const counterLost = memcg === undefined || (memcgSinceMs ?? -Infinity) >= atMs;
-    if (!counterLost) return [tellEnd(open, 'killed', 'killed_externally', ['exit_status', 'memory_events'])];
-    const hinted: Evidence[] = hintOf(open, atMs) === undefined ? [] : ['runtime_event'];
-    if (this.#ledger.total === undefined) {
-      return hinted.length === 0
-        ? [tellEnd(open, 'killed', 'unknown', ['exit_status'])]
-        : tellInferred(open, now, [...hinted, 'exit_status']);
-    }
-    const withinMs = hinted.length === 0 ? countExplainsEndWithinMs : Infinity;
-    return this.#ledger.takeOne(atMs - withinMs, atMs + withinMs)
-      ? tellInferred(open, now, ['vmstat', ...hinted, 'exit_status'])
-      : [tellEnd(open, 'killed', 'killed_externally', ['exit_status', 'vmstat'])];
-  }
-
-  #caseOf(container: Container): Case {
-    const existing = this.#cases.get(container);
-    if (existing !== undefined) return existing;
-    const open = openCase(container, isRunning(container) ? container.life : undefined);
-    this.#cases.set(container, open);
-    return open;
-  }
-
-  /** The victim may have died in the life before: the log tells of it when it is read. */
-  #caseOfVictim({ victim, atMs }: VictimLogged, container: Container): Case {
-    const open = this.#caseOf(container);
-    const { before, life } = open;
-    if (before === undefined || life?.pid === victim.pid) return open;
-    const beganAtMs = life?.startedAtMs ?? container.memcgSinceMs;
-    return before.life?.pid === victim.pid || (beganAtMs !== undefined && atMs < beganAtMs) ? before : open;
-  }
-
-  /** Another life begins: what the last one left open is told when it is due. */
-  #begin(container: Container, life: Case['life']): void {
-    const last = this.#cases.get(container);
-    if (last !== undefined && last.life === undefined && last.ended === undefined) {
-      last.life = life;
-      return;
-    }
-    if (last !== undefined) last.before = undefined;
-    this.#cases.set(container, openCase(container, life, last));
-  }
-
-  /** Where only one container has kills that nobody named, they are those of the victims whose group nobody named. */
-  #assignStrays(now: Instant): void {
-    if (this.#strays.length === 0) return;
-    const unnamed = [...this.#waiting].filter((open) => countUnnamed(open) > 0);
-    const [open] = unnamed;
-    if (open === undefined || unnamed.length > 1 || (open.dueAtMs ?? Infinity) > now.monotonicMs) return;
-    const lastAtMs = Math.max(...open.counted.map(({ atMs }) => atMs)) + clockGrainMs;
-    const fitting = this.#strays.filter(({ logged }) => logged.atMs <= lastAtMs).slice(0, countUnnamed(open));
-    open.named.push(...fitting.map(({ logged }) => logged));
-    this.#strays = this.#strays.filter((stray) => !fitting.includes(stray));
-  }
-
-  /** A victim of whom no counter tells lived outside of containers, or in one that is gone with its counter. */
-  #settleStrays(now: Instant): Incident[] {
-    const unnamedWait = [...this.#waiting].some((open) => countUnnamed(open) > 0);
-    if (unnamedWait && now.monotonicMs !== Infinity) {
-      for (const stray of this.#strays) stray.dueAtMs = Math.max(stray.dueAtMs, now.monotonicMs + this.#settleMs);
-    }
-    const due = this.#strays.filter(({ dueAtMs }) => dueAtMs <= now.monotonicMs);
-    this.#strays = this.#strays.filter(({ dueAtMs }) => dueAtMs > now.monotonicMs);
-    // Where the machine has counted no kill that is not told yet, this one is told already.
-    const untold = due.filter(() => this.#ledger.total === undefined || this.#ledger.takeOne(-Infinity, Infinity));
-    return untold.map(({ logged }) => tellOutside(logged, now));
-  }
-}
-
-function tellOutside(named: VictimLogged, now: Instant): NodeOomKill {
-  return {
-    kind: 'node_oom_kill',
-    atMs: named.atMs,
-    observedAtMs: now.wallMs,
-    incidentId: idOfNamed(named),
-    scope: scopeOfNamed(named),
-    named,
-  };
-}
-
-function tellInferred(open: Case, now: Instant, evidence: Evidence[]): Incident[] {
-  const { container, ended } = open;
-  const atMs = hintOf(open, ended!.atMs) ?? ended!.atMs;
-  const kill: OomKill = {
-    kind: 'oom_kill',
-    container,
-    atMs,
-    observedAtMs: now.wallMs,
-    incidentId: `${container.id.slice(0, 12)}-${Math.round(atMs * 1000).toString(36)}-0`,
-    victim: 'init',
-    scope: 'unknown',
-    evidence,
-    limitBytes: container.limitBytes,
-  };
-  return [kill, tellEnd(open, 'oom_killed', causeOfScope.unknown, evidence)];
 }

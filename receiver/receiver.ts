@@ -4,19 +4,18 @@ import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import type { Component, ComponentSettings, Consumers, ReceiverFactory } from '../pipelines/component.ts';
 import { describeError } from '../pipelines/errors.ts';
 import { exitCodeOfSigkill } from './case.ts';
-import { identifyMemcg } from './cgroup/identity.ts';
 import { configSchema, type Config } from './config.ts';
-import { ContainerTable, isRunning, type Container } from './container-table.ts';
+import { ContainerTable, isRunning } from './container-table.ts';
 import { Correlator } from './correlator.ts';
 import type { Incident } from './incident.ts';
-import { readClock, type Instant } from './instant.ts';
-import type { OomVictim } from './kernel/oom-event.ts';
-import { Ledger } from './ledger.ts';
+import { readClock } from './instant.ts';
 import { MainProcessWatch } from './main-process.ts';
-import type { Observation, VictimLogged } from './observation.ts';
+import type { Observation } from './observation.ts';
 import { readHost, Resources } from './resources.ts';
 import { keepObserving, type Source } from './source.ts';
 import { DockerSource } from './sources/docker.ts';
+import { KernelLogTelemetry } from './sources/kernel-log-telemetry.ts';
+import { KernelLogSource } from './sources/kernel-log.ts';
 import { MemcgSource } from './sources/memcg.ts';
 import { Telemetry } from './telemetry.ts';
 import { LogsBuilder } from './to-logs.ts';
@@ -41,12 +40,12 @@ class ContainerLifecycle implements Component {
   readonly #config: Config;
   readonly #next: Consumers;
   readonly #table: ContainerTable;
-  readonly #ledger = new Ledger();
   readonly #correlator: Correlator;
   readonly #telemetry: Telemetry;
   readonly #toLogs: LogsBuilder;
   readonly #toMetrics: MetricsBuilder;
   readonly #memcg: MemcgSource | undefined;
+  readonly #kernelLog: KernelLogSource | undefined;
   readonly #sources: readonly Source[];
   readonly #stopping = new AbortController();
   readonly #startedAtMs = Date.now();
@@ -62,7 +61,7 @@ class ContainerLifecycle implements Component {
     this.#config = config;
     this.#next = next;
     this.#table = new ContainerTable(config.max_containers);
-    this.#correlator = new Correlator(config.settle_time, this.#ledger, {
+    this.#correlator = new Correlator(this.#table, config.settle_time, {
       isRuntimeUp: () => this.#telemetry.isUp('docker'),
       isKernelLogUp: () => this.#telemetry.isUp('kernel_log'),
     });
@@ -75,8 +74,11 @@ class ContainerLifecycle implements Component {
     this.#toMetrics = new MetricsBuilder(config, resources, settings.version);
     this.#memcg = config.sources.memcg.enabled ? makeMemcgSource(config, this.#telemetry) : undefined;
     const docker = config.sources.docker.enabled ? makeDockerSource(config, this.#telemetry) : undefined;
+    this.#kernelLog = config.sources.kernel_log.enabled
+      ? makeKernelLogSource(config, this.#telemetry, new KernelLogTelemetry(settings))
+      : undefined;
     // Counters first: a runtime's listing must find the groups known.
-    this.#sources = [this.#memcg, docker].filter((source) => source !== undefined);
+    this.#sources = [this.#memcg, this.#kernelLog, docker].filter((source) => source !== undefined);
   }
 
   async start(): Promise<void> {
@@ -117,48 +119,23 @@ class ContainerLifecycle implements Component {
   #take(source: string, observation: Observation): void {
     try {
       this.#telemetry.countObservation(source);
-      this.#judge(source, observation, readClock());
+      this.#tell(this.#correlator.take(observation, readClock()));
+      this.#followUp(source, observation);
       this.#scheduleSettling();
     } catch (error) {
       this.#telemetry.countFailure(source, observation, error);
     }
   }
 
-  /** First the table learns of it, then the correlator judges. */
-  #judge(source: string, observation: Observation, now: Instant): void {
-    switch (observation.kind) {
-      case 'node_oom_kills_counted':
-        return this.#ledger.count(observation.total, now);
-      case 'oom_victim':
-        return this.#judgeVictim(source, observation, now);
-      case 'nothing_killable':
-      case 'kernel_log_gap':
-        return;
-    }
-    const transitions = this.#table.apply(observation);
-    const container = this.#table.get(observation.containerId);
-    if (container === undefined) return this.#telemetry.countUnknown(observation);
-    const turned = transitions.flatMap((transition) => this.#correlator.turn(transition, now));
-    this.#tell([...turned, ...this.#correlator.observe(observation, container, now)]);
-    this.#followUp(source, observation, container);
-  }
-
-  /** The kernel log names groups and processes, not containers. */
-  #judgeVictim(source: string, observation: VictimLogged, now: Instant): void {
-    const container = this.#containerOf(observation.victim);
-    if (container === undefined) return this.#tell(this.#correlator.observeStray(observation, now));
-    this.#tell(this.#correlator.observe(observation, container, now));
-    this.#followUp(source, observation, container);
-  }
-
-  #containerOf({ memcg, pid }: OomVictim): Container | undefined {
-    if (memcg !== undefined) return this.#table.get(identifyMemcg(memcg).containerId ?? '');
-    return Array.from(this.#table.all()).find(({ life }) => life?.pid === pid);
-  }
-
   /** What one witness saw can be a sign for the others to look now. */
-  #followUp(source: string, observation: Observation, container: Container): void {
+  #followUp(source: string, observation: Observation): void {
     const { kind } = observation;
+    if (kind === 'node_oom_kills_counted') this.#kernelLog?.lookAt();
+    const container = this.#correlator.containerOf(observation);
+    if (container === undefined) {
+      if ('containerId' in observation) this.#telemetry.countUnknown(observation);
+      return;
+    }
     const counted = kind === 'oom_kills_counted';
     const mayBeKill =
       counted ||
@@ -169,10 +146,10 @@ class ContainerLifecycle implements Component {
     for (const other of others) other.lookAt?.(container.id);
     // The kill can come before the runtime tells which process is the main one.
     const victimAsked =
-      counted || kind === 'oom_victim' || (kind === 'container_seen' && this.#correlator.hasOpenKills(container));
+      counted || kind === 'oom_victim' || (kind === 'container_seen' && this.#correlator.cases.hasOpenKills(container));
     if (!victimAsked) return;
     const pid = isRunning(container) ? container.life?.pid : undefined;
-    const isAwaited = this.#correlator.expectsMainProcess(container, readClock());
+    const isAwaited = this.#correlator.cases.expectsMainProcess(container, readClock());
     const found = pid ?? (isAwaited ? undefined : this.#memcg?.findMainProcess(container.id));
     if (found !== undefined) this.#mainProcesses.look(container.id, found);
   }
@@ -198,7 +175,7 @@ class ContainerLifecycle implements Component {
       container.limitBytes = memory?.limitBytes ?? container.limitBytes;
       return this.#toMetrics.ofContainer(container, memory, nowMs);
     });
-    const ofNode = this.#toMetrics.ofNode(this.#ledger, this.#bootedAtMs, this.#startedAtMs, nowMs);
+    const ofNode = this.#toMetrics.ofNode(this.#correlator.ledger, this.#bootedAtMs, this.#startedAtMs, nowMs);
     const all = ofNode === undefined ? ofContainers : [ofNode, ...ofContainers];
     if (all.length === 0) return;
     this.#handOn(() => metrics.consumeMetrics(all), 'metric_points', countPoints(all));
@@ -218,13 +195,11 @@ class ContainerLifecycle implements Component {
   /** Wakes up when the next case or ledger entry is due. */
   #scheduleSettling(): void {
     clearTimeout(this.#settleTimer);
-    const dueAtMs = Math.min(this.#correlator.dueAtMs ?? Infinity, this.#ledger.dueAtMs ?? Infinity);
-    if (dueAtMs === Infinity || this.#stopping.signal.aborted) return;
+    const { dueAtMs } = this.#correlator;
+    if (dueAtMs === undefined || this.#stopping.signal.aborted) return;
     const delayMs = Math.max(0, Math.ceil(dueAtMs - performance.now()));
     this.#settleTimer = setTimeout(() => {
-      const now = readClock();
-      this.#tell(this.#correlator.settle(now));
-      this.#ledger.settle(now);
+      this.#tell(this.#correlator.settle(readClock()));
       this.#scheduleSettling();
     }, delayMs);
   }
@@ -246,6 +221,18 @@ function makeMemcgSource(config: Config, telemetry: Telemetry): MemcgSource {
     sampleIntervalMs: sample_interval,
     maxGroups: max_groups,
     onBadInput: (what, value) => telemetry.countBadInput('memcg', what, value),
+  });
+}
+
+function makeKernelLogSource(config: Config, telemetry: Telemetry, ownTelemetry: KernelLogTelemetry): KernelLogSource {
+  const { poll_interval, file } = config.sources.kernel_log;
+  return new KernelLogSource({
+    hostRoot: config.root_path,
+    file: file || undefined,
+    pollIntervalMs: poll_interval,
+    onOpen: (from, refused) => ownTelemetry.opened(from, refused),
+    onGap: (gap) => ownTelemetry.gap(gap),
+    onBadInput: (what, value) => telemetry.countBadInput('kernel_log', what, value),
   });
 }
 

@@ -4,9 +4,8 @@ import fc from 'fast-check';
 import { ContainerTable } from '../../receiver/container-table.ts';
 import { Correlator } from '../../receiver/correlator.ts';
 import type { Incident } from '../../receiver/incident.ts';
-import { Ledger } from '../../receiver/ledger.ts';
 import type { Observation } from '../../receiver/observation.ts';
-import { idOf, observationsOf } from './observations.ts';
+import { idOf, observationsOf, strayOf, victimOf } from './observations.ts';
 
 const settleMs = 600;
 const id = idOf(1);
@@ -14,32 +13,19 @@ const { appeared, counted, exited, gone, hinted, mainProcess, removed, seen, sig
   observationsOf(id);
 const kernelTotal = (atMs: number, total: number): Observation => ({ kind: 'node_oom_kills_counted', atMs, total });
 
-/** A receiver without its edges: the table, the ledger and the correlator, fed by hand. */
+/** A correlator of its own, and a clock by hand. */
 function makeReceiver({ isRuntimeUp = true, isKernelLogUp = false } = {}) {
-  const table = new ContainerTable(100);
-  const ledger = new Ledger();
-  const correlator = new Correlator(settleMs, ledger, {
+  const correlator = new Correlator(new ContainerTable(100), settleMs, {
     isRuntimeUp: () => isRuntimeUp,
     isKernelLogUp: () => isKernelLogUp,
   });
   const at = (monotonicMs: number) => ({ wallMs: monotonicMs, monotonicMs });
   return {
-    ledger,
-    take(observation: Observation, nowMs = observation.atMs): Incident[] {
-      if (observation.kind === 'node_oom_kills_counted') {
-        ledger.count(observation.total, at(nowMs));
-        return [];
-      }
-      assert.ok('containerId' in observation);
-      const turns = table.apply(observation);
-      const container = table.get(observation.containerId);
-      if (container === undefined) return [];
-      const turned = turns.flatMap((turn) => correlator.turn(turn, at(nowMs)));
-      return [...turned, ...correlator.observe(observation, container, at(nowMs))];
-    },
-    settle: (nowMs = Infinity): Incident[] => correlator.settle(at(nowMs)),
+    ledger: correlator.ledger,
+    take: (observation: Observation, nowMs = observation.atMs) => correlator.take(observation, at(nowMs)),
+    settle: (nowMs = Infinity): Incident[] => correlator.cases.settle(at(nowMs)),
     get dueAtMs() {
-      return correlator.dueAtMs;
+      return correlator.cases.dueAtMs;
     },
   };
 }
@@ -451,5 +437,211 @@ describe('Correlator', () => {
   it('tells an exit that only an inspection knew of', () => {
     const listed = seen(9000, { running: false, startedAtMs: 1000, finishedAtMs: 8000, exitCode: 4 });
     assert.deepEqual(tell(...running, listed), ['exit error app_error']);
+  });
+
+  describe('with the kernel log', () => {
+    const other = observationsOf(idOf(2));
+    const named = (atMs: number, pid: number, facts = {}) => victimOf(id, atMs, pid, facts);
+    const pod = '/kubepods/burstable/pod5a1f3c62-0b5e-4a51-9e0f-6f1f5b1d2c3e';
+    const inPod = `${pod}/${id}`;
+    const atLimitOf = (oomMemcg: string, limitBytes?: number) => ({
+      memcg: inPod,
+      invocation: { at: { monotonicUs: 5 }, constraint: 'CONSTRAINT_MEMCG', oomMemcg, taskMemcg: inPod, limitBytes },
+    });
+    const known = [appeared(900), started(1000), seen(1001, { startedAtMs: 1000, pid: 70 }), kernelTotal(1002, 40)];
+    const { started: otherStarted, appeared: otherAppeared, counted: otherCounted } = other;
+
+    const tellWith = (...observations: Observation[]): string[] => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const told = [...known, ...observations].flatMap((observation) => receiver.take(observation));
+      const rest = [receiver.settle(60_000), receiver.settle()].flat();
+      return [...told, ...rest].map((incident) =>
+        incident.kind === 'oom_kill'
+          ? `oom_kill ${incident.victim} ${incident.named?.victim.pid ?? '-'} ${incident.scope}`
+          : summarize(incident),
+      );
+    };
+
+    const cases: [string, Observation[], string[]][] = [
+      [
+        'names the main process by its pid',
+        [named(5000, 70), counted(5001), exited(5030, 137)],
+        ['oom_kill init 70 container', 'exit oom_killed oom_container'],
+      ],
+      [
+        'names a child by its pid',
+        [counted(5001), named(5000, 71), mainProcess(5010, true)],
+        ['oom_kill child 71 container'],
+      ],
+      [
+        'believes the log where the group went with its counter',
+        [named(5000, 70), gone(5002), exited(5030, 137)],
+        ['oom_kill init 70 container', 'exit oom_killed oom_container'],
+      ],
+      [
+        'counts what the log has lost',
+        [counted(5001, 3), named(5000, 71)],
+        ['oom_kill child 71 container', 'oom_kill child - unknown', 'oom_kill child - unknown'],
+      ],
+      [
+        'gives a held back report to the only container with a kill that nobody named',
+        [counted(5001), strayOf(5000, 71)],
+        ['oom_kill child 71 unknown'],
+      ],
+      [
+        'takes a victim whose group was held back for the main process that it is',
+        [strayOf(5000, 70), counted(5001), exited(5030, 137)],
+        ['oom_kill init 70 unknown', 'exit oom_killed oom_container'],
+      ],
+      [
+        'gives held back reports to nobody where two containers have kills that nobody named',
+        [
+          otherAppeared(900),
+          otherStarted(1000),
+          counted(5001),
+          otherCounted(5002),
+          strayOf(5000, 71),
+          strayOf(5001, 72),
+        ],
+        ['oom_kill child - unknown', 'oom_kill child - unknown'],
+      ],
+      [
+        'tells of a victim outside of containers',
+        [named(5000, 90, { memcg: '/system.slice/ssh.service', memcgOom: false })],
+        ['node_oom_kill node'],
+      ],
+      [
+        'tells of a victim whose group nobody knows once the machine has counted it',
+        [strayOf(5000, 90), kernelTotal(5100, 41)],
+        ['node_oom_kill unknown'],
+      ],
+      [
+        "names the pod's limit, and calls the exit by it",
+        [named(5000, 70, atLimitOf(pod, 200)), counted(5001, 1, { limitBytes: 100 }), exited(5030, 137)],
+        ['oom_kill init 70 pod', 'exit oom_killed oom_pod'],
+      ],
+      [
+        'takes the limit of a pod for that of its only container, where the two are the same',
+        [named(5000, 70, atLimitOf(pod, 100)), counted(5001, 1, { limitBytes: 100 }), exited(5030, 137)],
+        ['oom_kill init 70 container', 'exit oom_killed oom_container'],
+      ],
+      [
+        'knows a node that is out of memory',
+        [named(5000, 70, { memcgOom: false, invocation: undefined }), counted(5001), exited(5030, 137)],
+        ['oom_kill init 70 node', 'exit oom_killed oom_node'],
+      ],
+      [
+        'knows a cpuset that is out of memory',
+        [
+          named(5000, 70, { memcgOom: false, invocation: { at: {}, constraint: 'CONSTRAINT_CPUSET' } }),
+          counted(5001),
+          exited(5030, 137),
+        ],
+        ['oom_kill init 70 cpuset', 'exit oom_killed oom_node'],
+      ],
+      [
+        'tells of four dead processes for a counter that shows five',
+        [counted(5001, 5, { oomGroupKills: 1 }), ...[70, 71, 72, 73].map((pid) => named(5000, pid)), exited(5030, 137)],
+        [
+          'oom_kill init 70 container',
+          ...[71, 72, 73].map((pid) => `oom_kill child ${pid} container`),
+          'exit oom_killed oom_container',
+        ],
+      ],
+      [
+        'gives a kill that is read late to the life that it ended',
+        [exited(5030, 137), started(5200), seen(5201, { startedAtMs: 5200, pid: 80 }), named(5000, 70)],
+        ['restart', 'oom_kill init 70 container', 'exit oom_killed oom_container'],
+      ],
+    ];
+    for (const [title, observations, expected] of cases) {
+      it(title, () => assert.deepEqual(tellWith(...observations), expected));
+    }
+
+    it('tells nothing twice that the other witness shows late', () => {
+      const late: [Observation, Observation][] = [
+        [named(5000, 71), counted(7000)],
+        [counted(5001), named(5000, 71)],
+      ];
+      for (const [first, second] of late) {
+        const receiver = makeReceiver({ isKernelLogUp: true });
+        for (const observation of known) receiver.take(observation);
+        receiver.take(first);
+        assert.deepEqual(receiver.settle(6000).map(summarize), ['oom_kill child']);
+        receiver.take(second, 7000);
+        assert.deepEqual(receiver.settle(), []);
+        // And a kill of its own is not taken for the late one's.
+        for (const observation of [named(8000, 72), counted(8001)]) receiver.take(observation);
+        assert.deepEqual(receiver.settle().map(summarize), ['oom_kill child']);
+      }
+    });
+
+    it('waits for the log, and no longer than the settle time', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      for (const observation of known) receiver.take(observation);
+      assert.deepEqual(
+        [counted(5000), mainProcess(5010, true)].flatMap((seen) => receiver.take(seen)),
+        [],
+      );
+      assert.equal(receiver.dueAtMs, 5000 + settleMs);
+      assert.deepEqual(receiver.settle(5000 + settleMs).map(summarize), ['oom_kill child']);
+    });
+
+    it('accounts for each kill once, whichever witnesses it had', () => {
+      const scenarios: Observation[][] = [
+        [kernelTotal(5000, 41), named(5000, 71), counted(5001)],
+        [kernelTotal(5000, 41), named(5000, 71), gone(5001)],
+        [kernelTotal(5000, 41), strayOf(5000, 71)],
+        [kernelTotal(5000, 41), strayOf(5000, 71), counted(5001)],
+        [kernelTotal(5000, 41), named(5000, 71, { memcg: '/system.slice' })],
+        [
+          kernelTotal(5000, 45),
+          ...[71, 72, 73, 74].map((pid) => named(5000, pid)),
+          counted(5001, 5, { oomGroupKills: 1 }),
+        ],
+      ];
+      for (const scenario of scenarios) {
+        const receiver = makeReceiver({ isKernelLogUp: true });
+        for (const observation of [...known, ...scenario]) receiver.take(observation);
+        for (const nowMs of [6000, 7000, 60_000]) {
+          receiver.settle(nowMs);
+          receiver.ledger.settle({ wallMs: nowMs, monotonicMs: nowMs });
+        }
+        assert.equal(receiver.ledger.unattributed, 0, JSON.stringify(scenario));
+      }
+    });
+
+    it('tells the same in any order of arrival', () => {
+      const scenarios: Observation[][] = [
+        [kernelTotal(4999, 42), hinted(5000), counted(5001, 2), named(5000, 70), named(5001, 71), exited(5010, 137)],
+        [kernelTotal(4999, 41), gone(5003), named(5000, 70), exited(5010, 137)],
+        [kernelTotal(4999, 41), strayOf(5000, 70), counted(5003), exited(5010, 137)],
+        [kernelTotal(4999, 41), strayOf(5000, 71), counted(5003), exited(5010, 1)],
+        [counted(5001, 3), named(5000, 71), exited(5010, 3)],
+        [kernelTotal(4999, 41), named(5000, 90, { memcg: '/init.scope' }), exited(5000, 137), signalled(4990, 9)],
+      ];
+      const anyOrder = fc
+        .constantFrom(...scenarios)
+        .chain((scenario) =>
+          fc.tuple(fc.constant(scenario), fc.shuffledSubarray(scenario, { minLength: scenario.length })),
+        );
+      fc.assert(
+        fc.property(anyOrder, ([scenario, shuffled]) => {
+          assert.deepEqual(tellWith(...shuffled).toSorted(), tellWith(...scenario).toSorted());
+        }),
+      );
+    });
+
+    it('gives the victims of one invocation one id, and the same again when the log is read again', () => {
+      const read = () => {
+        const receiver = makeReceiver({ isKernelLogUp: true });
+        const { invocation } = named(5000, 71).victim;
+        const victims = [named(5000, 71, { invocation }), named(5001, 72, { invocation }), named(5002, 73)];
+        for (const observation of [...known, ...victims]) receiver.take(observation);
+        return receiver.settle().map((incident) => 'incidentId' in incident && incident.incidentId);
+      };
+      assert.deepEqual(read(), read());
+      assert.deepEqual(new Set(read()).size, 2);
+    });
   });
 });

@@ -1,4 +1,5 @@
-import type { ContainerSeen, Observation } from '../../receiver/observation.ts';
+import type { OomVictim } from '../../receiver/kernel/oom-event.ts';
+import type { ContainerSeen, Observation, VictimLogged } from '../../receiver/observation.ts';
 
 /** An id of the right shape for a test's container: `idOf(1)`. */
 export function idOf(n: number): string {
@@ -29,4 +30,27 @@ export function observationsOf(containerId: string) {
     seen: (atMs: number, facts: Partial<ContainerSeen>) =>
       of('container_seen', atMs, { running: true, paused: false, ...facts }),
   };
+}
+
+/** A process that the kernel log named: below a container's own limit where nothing else is said. */
+export function victimOf(containerId: string, atMs: number, pid: number, facts: Partial<OomVictim> = {}): VictimLogged {
+  const at = { sequence: pid, monotonicUs: atMs * 1000 };
+  const memcg = `/docker/${containerId}`;
+  const invocation = { at, constraint: 'CONSTRAINT_MEMCG', oomMemcg: memcg, taskMemcg: memcg };
+  const victim = {
+    kind: 'oom_victim',
+    at,
+    pid,
+    comm: 'hog',
+    confirmed: true,
+    memcgOom: true,
+    memcg,
+    invocation,
+  } as const;
+  return { kind: 'oom_victim', source: 'kernel_log', atMs, bootId: 'b0a1c2d3', victim: { ...victim, ...facts } };
+}
+
+/** The same, where the kernel held its report back. */
+export function strayOf(atMs: number, pid: number): VictimLogged {
+  return victimOf('', atMs, pid, { memcg: undefined, invocation: undefined });
 }
