@@ -1,9 +1,10 @@
-import { accessSync, closeSync, constants, openSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeError } from '../pipelines/errors.ts';
 import { findHierarchy } from './cgroup/hierarchy.ts';
 import type { Config } from './config.ts';
 import { findDockerEndpoint } from './sources/docker-probe.ts';
+import { grantFor, probeKernelLog as probeKernelLogWays, type NoKernelLogError } from './sources/kernel-log-tap.ts';
 
 /** One thing on the node that the receiver can use, and how it stands. */
 export interface Finding {
@@ -17,14 +18,14 @@ export interface Finding {
   grant?: string;
 }
 
-/** Looks at what the node offers. Never rejects; takes no longer than the Docker timeout. */
+/** Looks at what the node offers. Never rejects; takes no longer than the Docker timeout and 5 s for dmesg. */
 export async function probe(config: Config): Promise<Finding[]> {
   return [
     await probeDocker(config),
     probeMemcg(config),
     probeVmstat(config),
     probeProcesses(config),
-    probeKernelLog(config),
+    await probeKernelLog(config),
   ];
 }
 
@@ -89,16 +90,17 @@ function probeProcesses({ root_path }: Config): Finding {
   };
 }
 
-function probeKernelLog({ root_path }: Config): Finding {
+async function probeKernelLog({ root_path, sources: { kernel_log } }: Config): Promise<Finding> {
   const what = 'kernel log';
-  const path = join(root_path, 'dev/kmsg');
-  const lost = "the victim's pid and name, and whose limit it was";
+  const lost = "the victim's pid and name, and whose limit it was; kills are known by counters only";
+  if (!kernel_log.enabled) return { what, state: 'unused', detail: 'sources::kernel_log::enabled is false', lost };
   try {
-    accessSync(path, constants.R_OK);
-    closeSync(openSync(path, 'r'));
-    return { what, state: 'unused', detail: `${path} can be read; this version does not read it yet`, lost };
+    const { from, refused } = await probeKernelLogWays({ hostRoot: root_path, file: kernel_log.file || undefined });
+    if (refused.length === 0) return { what, state: 'found', detail: from };
+    return { what, state: 'found', detail: `${from}, because ${refused.join('; ')}`, grant: grantFor(refused) };
   } catch (error) {
-    return { what, state: 'missing', detail: describeError(error), lost };
+    const { refused } = error as NoKernelLogError;
+    return { what, state: 'missing', detail: refused.join('; '), lost, grant: grantFor(refused) };
   }
 }
 

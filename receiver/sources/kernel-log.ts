@@ -30,6 +30,10 @@ export interface KernelLogOptions extends KernelLogSearch {
 /** A victim whose group may still be announced is told after so much silence. */
 const silenceMs = 200;
 
+/** Where so many records came at once, the ring may be overwritten before the next look, so that it comes soon. */
+const floodRecords = 100;
+const floodMs = 10;
+
 /** When to look again after a hint: the runtime or the counter can be ahead of the log. */
 const looksAgainAfterMs = [2, 10, 30, 100, 300];
 
@@ -59,6 +63,8 @@ export class KernelLogSource implements Source {
   #wake: () => void = () => {};
   /** The next of the looks after a hint. */
   #look = looksAgainAfterMs.length;
+  /** How many records the last reading brought. */
+  #records = 0;
   #last: LogPosition | undefined;
   /** When a message was last read that the parser may still hold, by CLOCK_MONOTONIC. */
   #unsettledSinceUs: number | undefined;
@@ -91,7 +97,9 @@ export class KernelLogSource implements Source {
       up();
       while (!signal.aborted) {
         await this.#wait(tap, signal);
+        const before = tap.lastSequence ?? 0;
         await this.#readOn(tap, await tap.read(this.#sink), signal);
+        this.#records = (tap.lastSequence ?? 0) - before;
       }
     } finally {
       signal.removeEventListener('abort', stop);
@@ -168,7 +176,8 @@ export class KernelLogSource implements Source {
     const heldMs = (this.#clocks.monotonicUs() - (this.#unsettledSinceUs ?? -Infinity)) / 1000;
     const settleMs = this.#unsettledSinceUs === undefined ? Infinity : silenceMs - heldMs;
     const againMs = looksAgainAfterMs[this.#look++] ?? Infinity;
-    const delayMs = Math.min(Math.max(idleMs, this.#options.pollIntervalMs), againMs, settleMs);
+    const soonMs = this.#records >= floodRecords ? floodMs : Infinity;
+    const delayMs = Math.min(Math.max(idleMs, this.#options.pollIntervalMs), soonMs, againMs, settleMs);
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, Math.max(1, Math.ceil(delayMs)));
     this.#wake = resolve;
