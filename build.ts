@@ -3,19 +3,43 @@ import { chmod, stat } from 'node:fs/promises';
 import { build, type Plugin } from 'esbuild';
 
 /**
- * What dockerode requires and we do not use: ssh2 for `ssh://` hosts (native code and 2 MB), its BuildKit session, which
- * loads a second gRPC set-up (3 MB of resident memory), and packing of image builds. For its copy of Node's streams it
- * gets Node's own.
+ * What packages require and we do not use. Of dockerode: ssh2 for `ssh://` hosts (native code and 2 MB), its BuildKit
+ * session, which loads a second gRPC set-up (3 MB of resident memory), and packing of image builds; for its copy of
+ * Node's streams it gets Node's own. Of grpc-js: servers, load balancing between backends that each tell their load, and
+ * protobufjs. Of undici: all but the one agent and its `request`, which are a third of it.
  */
 const withoutUnused: Plugin = {
   name: 'without-unused',
   setup(bundle) {
-    const unused = /^(?:ssh2|\.\/session|tar-fs|@balena\/dockerignore)$/;
+    const unused = /^(?:ssh2|\.\/session|\.\/buildkit|tar-fs|@balena\/dockerignore|@grpc\/proto-loader)$/;
     bundle.onResolve({ filter: unused }, ({ path }) => ({ path, namespace: 'empty' }));
-    bundle.onLoad({ filter: /.*/, namespace: 'empty' }, () => ({ contents: 'module.exports = {};' }));
+    bundle.onResolve({ filter: /^\.\.?\// }, ({ path, importer }) => {
+      const packageOf = /node_modules\/((?:@[^/]+\/)?[^/]+)\/[^@]*$/.exec(importer)?.[1] ?? '';
+      return unusedOf[packageOf]?.test(path) ? { path, namespace: 'empty' } : undefined;
+    });
+    // grpc-js calls `setup` of each of its parts when it is loaded.
+    bundle.onLoad({ filter: /.*/, namespace: 'empty' }, () => ({ contents: 'exports.setup = () => {};' }));
     bundle.onResolve({ filter: /^readable-stream$/ }, () => ({ path: 'node:stream', external: true }));
+    bundle.onResolve({ filter: /^undici$/ }, ({ path }) => ({ path, namespace: 'part' }));
+    bundle.onLoad({ filter: /^undici$/, namespace: 'part' }, () => ({
+      contents: partOfUndici,
+      resolveDir: import.meta.dirname,
+    }));
   },
 };
+
+/** By package, what its own files import. */
+const unusedOf: Record<string, RegExp> = {
+  '@grpc/grpc-js':
+    /^\.\/(?:server|server-interceptors|orca|load-balancer-outlier-detection|load-balancer-weighted-round-robin)$/,
+  undici: /^\.(?:\.\/milo\/(?:no-)?simd\.js|\/client-h2\.js)$/,
+};
+
+/** As undici's own index.js puts it together. */
+const partOfUndici = `
+  require('undici/lib/dispatcher/dispatcher').prototype.request = require('undici/lib/api/api-request');
+  exports.EnvHttpProxyAgent = require('undici/lib/dispatcher/env-http-proxy-agent');
+`;
 
 /**
  * An import of a module of Node's reads every name that it exports: WebSocket of node:http, which loads Node's own

@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import * as z from 'zod';
 import { parseArguments, helpText, UsageError, type Arguments } from './command/arguments.ts';
 import { factories, listComponents } from './command/components.ts';
 import { makeDefaultConfig } from './command/default-config.ts';
@@ -145,6 +146,8 @@ function explain(error: unknown): number {
 
 // Node's advice on how packages are written is of no use to who runs this.
 process.noDeprecation = true;
+// The configuration is parsed once: code that zod generates for each schema would only take memory.
+z.config({ jitless: true });
 // A reader that went away must not end the service: `exit137 | head` is no reason to stop watching.
 process.stdout.on('error', () => {});
 process.stderr.on('error', () => {});

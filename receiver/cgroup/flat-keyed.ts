@@ -41,6 +41,11 @@ export class FlatKeyedParser {
     let wellFormed = true;
     let line = 0;
     for (let at = 0; at < length; line++) {
+      const next = this.#takeGuessed(bytes, at, length, line, into);
+      if (next !== undefined) {
+        at = next;
+        continue;
+      }
       let end = bytes.indexOf(newline, at);
       if (end === -1 || end > length) end = length;
       const key = this.#keyAt(bytes, at, end, line);
@@ -55,9 +60,29 @@ export class FlatKeyedParser {
     return wellFormed;
   }
 
-  #keyAt(bytes: Buffer, at: number, end: number, line: number): number | undefined {
+  /**
+   * Almost every line: the key that stood there the last time, and digits. Returns where the next line begins;
+   * undefined for any other line.
+   */
+  #takeGuessed(bytes: Buffer, at: number, length: number, line: number, into: Float64Array): number | undefined {
     const guess = this.#order[line];
-    if (guess !== undefined && startsWith(bytes, at, end, this.#keys[guess]!)) return guess;
+    if (guess === undefined) return undefined;
+    const key = this.#keys[guess]!;
+    if (!startsWith(bytes, at, length, key)) return undefined;
+    const begin = at + key.length + 1;
+    let end = begin;
+    let value = 0;
+    for (; end < length; end++) {
+      const digit = bytes[end]! - zero;
+      if (digit < 0 || digit > 9) break;
+      value = value * 10 + digit;
+    }
+    if (end === begin || (end < length && bytes[end] !== newline)) return undefined;
+    if (guess < this.#count) into[guess] = value;
+    return end + 1;
+  }
+
+  #keyAt(bytes: Buffer, at: number, end: number, line: number): number | undefined {
     const gap = bytes.indexOf(space, at);
     if (gap === -1 || gap >= end || gap === at) return undefined;
     const name = bytes.toString('latin1', at, gap);
