@@ -25,6 +25,8 @@ export interface KernelLogOptions extends KernelLogSearch {
   onBadInput: OnBadInput;
   /** Clocks of this process; the real ones where not given. */
   clocks?: ProcessClocks;
+  /** Opens the log; given only where a test must make it fail. */
+  open?: typeof openKernelLog;
 }
 
 /** A victim whose group may still be announced is told after so much silence. */
@@ -90,7 +92,8 @@ export class KernelLogSource implements Source {
     signal.addEventListener('abort', stop);
     this.#begin(emit);
     try {
-      const { tap, refused, more } = await openKernelLog(this.#options, this.#start(), this.#sink);
+      const { open = openKernelLog } = this.#options;
+      const { tap, refused, more } = await open(this.#options, this.#start(), this.#sink);
       this.#tap = tap;
       this.#tellOpened(tap, refused);
       await this.#readOn(tap, more, signal);

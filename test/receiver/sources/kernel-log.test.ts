@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { suite, test, type TestContext } from 'node:test';
+import { KmsgDevice } from '../../../receiver/kernel/kmsg-device.ts';
+import type { LogResumption } from '../../../receiver/kernel/log-tap.ts';
+import type { Observation } from '../../../receiver/observation.ts';
+import { KernelLogSource } from '../../../receiver/sources/kernel-log.ts';
+import { eventually } from '../../helpers/eventually.ts';
+
+const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+
+/** Microseconds of CLOCK_MONOTONIC. */
+const nowUs = (): number => Number(process.hrtime.bigint() / 1000n);
+
+/** A kernel log in memory, read record by record as /dev/kmsg is. */
+class Log {
+  #sequence: number;
+  #answers: (string | { code: string })[] = [];
+  #next = 0;
+
+  constructor(sequence = 100) {
+    this.#sequence = sequence;
+  }
+
+  write(text: string, { atUs = nowUs(), facility = 0, flag = '-' } = {}): this {
+    this.#answers.push(`${facility * 8 + 4},${this.#sequence++},${atUs},${flag};${text}\n`);
+    return this;
+  }
+
+  /** `OomReports` needs no more of a report than this. */
+  kill(pid: number, memcg: string, atUs = nowUs()): this {
+    const groups = `nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=${memcg},task_memcg=${memcg}`;
+    return this.write('hog invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0', { atUs })
+      .write(`oom-kill:constraint=CONSTRAINT_MEMCG,${groups},task=hog,pid=${pid},uid=0`, { atUs })
+      .write(`Memory cgroup out of memory: ${killed(pid)}`, { atUs });
+  }
+
+  fail(code: string): this {
+    this.#answers.push({ code });
+    return this;
+  }
+
+  lose(records: number): this {
+    this.#sequence += records;
+    return this;
+  }
+
+  /** Whether all of it was read. */
+  get isRead(): boolean {
+    return this.#next === this.#answers.length;
+  }
+
+  /** Who opens it reads from the oldest record on. */
+  open(): void {
+    this.#answers = this.#answers.filter((answer, index) => typeof answer === 'string' || index >= this.#next);
+    this.#next = 0;
+  }
+
+  read(buffer: Buffer): number {
+    if (this.isRead) throw Object.assign(new Error('EAGAIN'), { code: 'EAGAIN' });
+    const answer = this.#answers[this.#next++]!;
+    if (typeof answer === 'string') return buffer.write(answer, 'latin1');
+    throw Object.assign(new Error(answer.code), { code: answer.code });
+  }
+}
+
+function killed(pid: number): string {
+  return `Killed process ${pid} (hog) total-vm:21492kB, anon-rss:20224kB, file-rss:0kB, shmem-rss:264kB, UID:0 pgtables:76kB oom_score_adj:0`;
+}
+
+function follow(t: TestContext, log: Log, { resumeAfter, pollIntervalMs = 10 }: FollowOptions = {}) {
+  const seen: Observation[] = [];
+  const stopping = new AbortController();
+  const opened: string[] = [];
+  const source = new KernelLogSource({
+    hostRoot: '/',
+    pollIntervalMs,
+    resumeAfter,
+    onOpen: (from) => void opened.push(from),
+    onGap: () => {},
+    onBadInput: () => {},
+    open: async (_search, start, sink) => {
+      log.open();
+      const tap = KmsgDevice.open('/dev/null', start, (_fd, buffer) => log.read(buffer));
+      return { tap, refused: [], more: tap.read(sink) };
+    },
+  });
+  const observe = (): { up: Promise<void>; ended: Promise<void> } => {
+    const { promise: up, resolve } = Promise.withResolvers<void>();
+    return { up, ended: source.observe((observation) => void seen.push(observation), resolve, stopping.signal) };
+  };
+  const stop = async (): Promise<void> => stopping.abort();
+  t.after(stop);
+  return { source, observe, stop, seen, opened };
+}
+
+interface FollowOptions {
+  resumeAfter?: LogResumption;
+  pollIntervalMs?: number;
+}
+
+/** Who was killed, in the order in which it was told. */
+function pidsOf(seen: readonly Observation[]): number[] {
+  return seen.flatMap((observation) => (observation.kind === 'oom_victim' ? [observation.victim.pid] : []));
+}
+
+suite('the source kernel_log', () => {
+  test('tells of a kill with its group, its limit and its time', async (t) => {
+    const log = new Log();
+    const { observe, seen } = follow(t, log);
+    await observe().up;
+    const aroundMs = Date.now();
+    log.kill(7, '/docker/a');
+    await eventually('the victim is told', () => seen.length > 0 || undefined);
+    const [told] = seen;
+    assert.ok(told?.kind === 'oom_victim');
+    assert.deepEqual(
+      { source: told.source, pid: told.victim.pid, memcg: told.victim.memcg, bootId: told.bootId },
+      { source: 'kernel_log', pid: 7, memcg: '/docker/a', bootId },
+    );
+    assert.ok(Math.abs(told.atMs - aroundMs) < 50, `${told.atMs} is not about ${aroundMs}`);
+  });
+
+  test('tells victims of one invocation with one object for it', async (t) => {
+    const log = new Log();
+    const { observe, seen } = follow(t, log);
+    await observe().up;
+    log.kill(7, '/docker/a').write('Tasks in /docker/a are going to be killed due to memory.oom.group set');
+    log.write(`Memory cgroup out of memory: ${killed(8)}`);
+    await eventually('both are told', () => seen.length === 2 || undefined);
+    const [one, two] = seen.map((observation) => (observation as { victim?: { invocation?: object } }).victim);
+    assert.ok(one?.invocation !== undefined);
+    assert.equal(one.invocation, two?.invocation);
+  });
+
+  test('does not tell of kills before its start, and knows the report that had begun then', async (t) => {
+    const before = nowUs() - 1e6;
+    const log = new Log().kill(7, '/docker/a', before);
+    log.write('hog invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0', { atUs: before });
+    log.write('memory: usage 8192kB, limit 8192kB, failcnt 17', { atUs: before });
+    const { observe, seen } = follow(t, log);
+    await observe().up;
+    const groups = 'nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/docker/b,task_memcg=/docker/b';
+    log.write(`oom-kill:constraint=CONSTRAINT_MEMCG,${groups},task=hog,pid=8,uid=0`).write(killed(8));
+    await eventually('the victim is told', () => seen.length > 0 || undefined);
+    assert.deepEqual(pidsOf(seen), [8]);
+    const [told] = seen;
+    assert.equal(told?.kind === 'oom_victim' ? told.victim.invocation?.limitBytes : undefined, 8192 * 1024);
+  });
+
+  test('goes on where an earlier run stopped', async (t) => {
+    const before = nowUs() - 1e6;
+    const log = new Log(100).kill(7, '/docker/a', before).kill(8, '/docker/b', before);
+    const { observe, seen, source, stop } = follow(t, log, { resumeAfter: { bootId, sequence: 102 } });
+    const { up, ended } = observe();
+    await up;
+    await stop();
+    await ended;
+    assert.deepEqual(pidsOf(seen), [8]);
+    assert.equal(source.position()?.sequence, 105);
+  });
+
+  test('does not count as told what it holds back', async (t) => {
+    const log = new Log(100);
+    const { observe, source, seen } = follow(t, log);
+    await observe().up;
+    log.write('one thing', { facility: 3 }).write('another thing');
+    await eventually('both are told', () => source.position()?.sequence === 101 || undefined);
+    log.kill(7, '/docker/a');
+    await eventually('the victim is read', () => log.isRead || undefined);
+    assert.deepEqual([seen.length, source.position()?.sequence], [0, 101]);
+    await eventually('the victim is told', () => source.position()?.sequence === 104 || undefined);
+    assert.deepEqual(pidsOf(seen), [7]);
+  });
+
+  test('tells of a part that was lost, and of what it held before', async (t) => {
+    const log = new Log();
+    const { observe, seen } = follow(t, log);
+    await observe().up;
+    log.kill(7, '/docker/a').fail('EPIPE').lose(40).kill(8, '/docker/b');
+    await eventually('all is told', () => seen.length === 3 || undefined);
+    assert.deepEqual(
+      seen.map(({ kind }) => kind),
+      ['oom_victim', 'kernel_log_gap', 'oom_victim'],
+    );
+    const gap = seen[1];
+    assert.ok(gap?.kind === 'kernel_log_gap' && gap.fromMs !== undefined && gap.fromMs <= gap.toMs);
+    assert.deepEqual([gap.reason, gap.lostRecords], ['overrun', 40]);
+  });
+
+  test('goes on after an error without telling a kill twice, or missing one', async (t) => {
+    const log = new Log();
+    const { observe, seen, source } = follow(t, log);
+    const first = observe();
+    await first.up;
+    log.kill(7, '/docker/a').fail('EIO').kill(8, '/docker/b');
+    await assert.rejects(first.ended, /^Error: cannot read "\/dev\/null"$/);
+    assert.deepEqual(pidsOf(seen), [7]);
+    await observe().up;
+    await eventually('the other is told', () => seen.length === 2 || undefined);
+    assert.deepEqual(pidsOf(seen), [7, 8]);
+    assert.ok(source.position()?.sequence !== undefined);
+  });
+
+  test('reads at once when another source hints at a kill', async (t) => {
+    const log = new Log();
+    const { observe, seen, source } = follow(t, log, { pollIntervalMs: 600_000 });
+    await observe().up;
+    log.kill(7, '/docker/a');
+    source.lookAt();
+    await eventually('the victim is told', () => seen.length === 1 || undefined, 2);
+  });
+
+  test('tells once a second that nothing can be killed, however often the kernel says it', async (t) => {
+    const log = new Log();
+    const { observe, seen } = follow(t, log);
+    await observe().up;
+    for (let count = 0; count < 1_000; count++) log.write('Out of memory and no killable processes...');
+    log.kill(7, '/docker/a');
+    await eventually('all is read', () => pidsOf(seen).length === 1 || undefined);
+    assert.equal(seen.filter(({ kind }) => kind === 'nothing_killable').length, 1);
+  });
+
+  test('takes nothing from what processes wrote to the log', async (t) => {
+    const log = new Log();
+    const { observe, seen } = follow(t, log);
+    await observe().up;
+    log.write(killed(6), { facility: 1 }).kill(7, '/docker/a');
+    await eventually('the victim is told', () => seen.length > 0 || undefined);
+    assert.deepEqual(pidsOf(seen), [7]);
+  });
+
+  test('says by which way it reads, once', async (t) => {
+    const log = new Log();
+    const { observe, opened } = follow(t, log);
+    const first = observe();
+    await first.up;
+    log.fail('EIO');
+    await assert.rejects(first.ended);
+    await observe().up;
+    assert.deepEqual(opened, ['/dev/null']);
+  });
+});
