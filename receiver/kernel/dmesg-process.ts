@@ -43,10 +43,10 @@ export class DmesgProcess implements LogTap {
   async read(sink: LogSink): Promise<boolean> {
     const output = await this.#run();
     const isFirstReading = this.#tail === undefined;
-    const tailAt = this.#tail === undefined ? -1 : output.lastIndexOf(this.#tail);
-    const fresh = tailAt === -1 ? output : output.slice(tailAt + this.#tail!.length);
+    const newFrom = this.#tail === undefined ? -1 : endOf(this.#tail, output);
+    const fresh = newFrom === -1 ? output : output.slice(newFrom);
     // An emptied log has lost nothing that we can see.
-    const lost = !isFirstReading && tailAt === -1 && output !== '';
+    const lost = !isFirstReading && newFrom === -1 && output !== '';
     if (output !== '' || isFirstReading) this.#tail = output.slice(-tailCharacters);
     await this.#take(fresh.split('\n'), isFirstReading, lost, sink);
     return false;
@@ -84,4 +84,14 @@ export class DmesgProcess implements LogTap {
     });
     return promise;
   }
+}
+
+/** Where in the output what was last before ends, or where its last line does, if the rest is overwritten; else -1. */
+function endOf(tail: string, output: string): number {
+  const lastLine = tail.slice(tail.lastIndexOf('\n', tail.length - 2) + 1);
+  for (const known of [tail, lastLine]) {
+    const at = output.lastIndexOf(known);
+    if (at !== -1) return at + known.length;
+  }
+  return -1;
 }

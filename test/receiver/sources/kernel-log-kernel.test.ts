@@ -186,7 +186,7 @@ function followIn(t: TestContext, command: readonly string[], file?: string) {
       .catch((error) => console.log('failed ' + error.message));
   `;
   const [launcher, ...args] = [...command, process.execPath, '--input-type=module', '-e', program];
-  const child = spawn(launcher!, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(launcher, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
   t.after(() => child.kill('SIGKILL'));
