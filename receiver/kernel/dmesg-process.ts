@@ -43,10 +43,10 @@ export class DmesgProcess implements LogTap {
   async read(sink: LogSink): Promise<boolean> {
     const output = await this.#run();
     const isFirstReading = this.#tail === undefined;
-    const newFrom = this.#tail === undefined ? -1 : endOf(this.#tail, output);
+    const newFrom = this.#tail ? endOf(this.#tail, output) : -1;
     const fresh = newFrom === -1 ? output : output.slice(newFrom);
     // An emptied log has lost nothing that we can see.
-    const lost = !isFirstReading && newFrom === -1 && output !== '';
+    const lost = this.#tail !== undefined && this.#tail !== '' && newFrom === -1 && output !== '';
     if (output !== '' || isFirstReading) this.#tail = output.slice(-tailCharacters);
     await this.#take(fresh.split('\n'), isFirstReading, lost, sink);
     return false;

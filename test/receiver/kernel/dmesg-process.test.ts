@@ -56,6 +56,12 @@ suite('the log as dmesg prints it', () => {
     assert.deepEqual(await read(line(1), line(2)), ['line 2']);
   });
 
+  test('can be empty at first', async (t) => {
+    const read = follow(t);
+    assert.deepEqual(await read(), []);
+    assert.deepEqual(await read(line(1)), ['line 1']);
+  });
+
   test('passes over what processes wrote', async (t) => {
     assert.deepEqual(await follow(t)(line(1, 12), line(2)), ['line 2']);
   });
