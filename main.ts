@@ -5,6 +5,7 @@ import { factories, listComponents } from './command/components.ts';
 import { makeDefaultConfig } from './command/default-config.ts';
 import { renderFindings } from './command/findings-table.ts';
 import { redact } from './command/redact.ts';
+import { replay } from './command/replay.ts';
 import packageJson from './package.json' with { type: 'json' };
 import type { Logger } from './pipelines/component.ts';
 import { loadConfig, validateConfig, type ServiceConfig } from './pipelines/config.ts';
@@ -41,6 +42,8 @@ async function main(args: readonly string[]): Promise<number> {
         return print('The configuration is valid.\n');
       case 'print-config':
         return print(stringify(redact(warned(load(asked)).value)));
+      case 'replay':
+        return await replayLogs(asked);
       case 'run':
         return await run(asked);
     }
@@ -126,6 +129,19 @@ async function doctor(asked: Arguments): Promise<number> {
     const colour = process.stdout.isTTY && !process.env['NO_COLOR'];
     print(`${id}\n${renderFindings(findings, { colour, advice: true })}`);
   }
+  return 0;
+}
+
+async function replayLogs({ files, format }: Arguments): Promise<number> {
+  await replay({
+    files,
+    format,
+    colours: process.stdout.isTTY && !process.env['NO_COLOR'],
+    version,
+    stdin: process.stdin,
+    write: print,
+    tell: (text) => process.stderr.write(`exit137: ${text}\n`),
+  });
   return 0;
 }
 

@@ -1,12 +1,16 @@
 import { parseArgs } from 'node:util';
+import { replayFormats, type ReplayFormat } from './replay.ts';
 
 /** What the command line asks for. */
 export interface Arguments {
-  command: 'run' | 'validate' | 'print-config' | 'components' | 'doctor' | 'help' | 'version';
+  command: 'run' | 'validate' | 'print-config' | 'components' | 'doctor' | 'replay' | 'help' | 'version';
   /** Files or URIs of the configuration, in their order; empty: the built-in default. */
   configs: readonly string[];
   /** `key.key=value`, laid on the configuration. */
   settings: readonly string[];
+  /** Kernel logs to replay. */
+  files: readonly string[];
+  format: ReplayFormat;
 }
 
 /** The command line cannot be understood; the message says why, with the argument in it. */
@@ -14,7 +18,7 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-const commands = ['run', 'validate', 'print-config', 'components', 'doctor'] as const;
+const commands = ['run', 'validate', 'print-config', 'components', 'doctor', 'replay'] as const;
 
 export const helpText = `Usage: exit137 [command] [options]
 
@@ -27,11 +31,14 @@ Commands:
   print-config   print the configuration as it was merged and expanded, secrets hidden
   components     list the components that are built in
   doctor         print what can be read on this node, and what to grant to get the rest
+  replay FILE…   print what would have been said of kernel logs: raw records of /dev/kmsg, or text of dmesg, a journal
+                 or syslog; - or no file is standard input
 
 Options:
   -c, --config FILE     configuration in the OpenTelemetry Collector's schema; a path, or file:, env: or yaml: and what
                         follows; may be repeated, later ones are laid on earlier ones
   --set KEY.KEY=VALUE   set one value of the configuration; may be repeated
+  --format FORMAT       of replay: text (the default) or otlp_json, one OTLP-JSON logs object a line
   -h, --help            print this
   -v, --version         print the version
 
@@ -45,11 +52,18 @@ Exit codes: 0 all went well, 1 the configuration is wrong or a component could n
 export function parseArguments(args: readonly string[]): Arguments {
   const { values, positionals } = parse(args);
   const [command = 'run', ...rest] = positionals;
-  if (rest.length > 0) throw new UsageError(`unexpected argument "${rest[0]}"`);
+  if (rest.length > 0 && command !== 'replay') throw new UsageError(`unexpected argument "${rest[0]}"`);
   const known = commands.find((name) => name === command);
   if (known === undefined) throw new UsageError(`unknown command "${command}": expected ${commands.join(', ')}`);
   const asked = values.help ? 'help' : values.version ? 'version' : known;
-  return { command: asked, configs: values.config ?? [], settings: values.set ?? [] };
+  const format = readFormat(values.format);
+  return { command: asked, configs: values.config ?? [], settings: values.set ?? [], files: rest, format };
+}
+
+function readFormat(asked = 'text'): ReplayFormat {
+  const known = replayFormats.find((format) => format === asked);
+  if (known === undefined) throw new UsageError(`unknown format "${asked}": expected ${replayFormats.join(', ')}`);
+  return known;
 }
 
 function parse(args: readonly string[]) {
@@ -60,6 +74,7 @@ function parse(args: readonly string[]) {
       options: {
         config: { type: 'string', short: 'c', multiple: true },
         set: { type: 'string', multiple: true },
+        format: { type: 'string' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean', short: 'v' },
       },

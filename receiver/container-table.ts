@@ -68,6 +68,20 @@ export class ContainerTable {
     }
   }
 
+  /**
+   * The container of this id, which the kernel log named. One that is new to us is gone already, as far as anybody
+   * knows. Undefined where there is no room for it.
+   */
+  adopt(facts: ContainerFacts & { atMs: number }, nowMs: number): Container | undefined {
+    const known = this.get(facts.containerId);
+    if (known !== undefined) return known;
+    const container = this.#add(facts);
+    if (container === undefined) return undefined;
+    learn(container, facts);
+    container.goneAtMs = nowMs;
+    return container;
+  }
+
   /** Forgets the containers that were gone before `goneBeforeMs`. */
   expire(goneBeforeMs: number): void {
     for (const { id, goneAtMs } of this.#containers.values()) {

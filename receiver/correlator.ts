@@ -5,6 +5,7 @@ import type { Incident } from './incident.ts';
 import type { Instant } from './instant.ts';
 import { Ledger } from './ledger.ts';
 import type { Observation, VictimLogged } from './observation.ts';
+import { PidTable } from './pid-table.ts';
 
 /**
  * Joins what several witnesses saw of one death into one incident. Pure but for its memory: time is an argument, and
@@ -14,6 +15,7 @@ export class Correlator {
   readonly ledger = new Ledger();
   readonly cases: Cases;
   readonly #table: ContainerTable;
+  readonly #pids = new PidTable();
 
   constructor(table: ContainerTable, settleMs: number, witnesses: Witnesses) {
     this.#table = table;
@@ -26,15 +28,18 @@ export class Correlator {
       case 'node_oom_kills_counted':
         this.ledger.count(observation.total, now);
         return [];
+      case 'processes_seen':
+        this.#pids.learn(observation.containerId, observation.pids, observation.atMs);
+        return [];
+      case 'oom_victim':
+        return this.#takeVictim(observation, now);
       case 'nothing_killable':
       case 'kernel_log_gap':
         return [];
     }
     const transitions = this.#table.apply(observation);
-    const container = this.containerOf(observation);
-    if (container === undefined) {
-      return observation.kind === 'oom_victim' ? this.cases.observeStray(observation, now) : [];
-    }
+    const container = this.#table.get(observation.containerId);
+    if (container === undefined) return [];
     const turned = transitions.flatMap((transition) => this.cases.turn(transition, now));
     return [...turned, ...this.cases.observe(observation, container, now)];
   }
@@ -54,13 +59,35 @@ export class Correlator {
 
   /** The container that an observation is about, if it is about one that we know. */
   containerOf(observation: Observation): Container | undefined {
-    if (observation.kind === 'oom_victim') return this.#containerOfVictim(observation);
-    return 'containerId' in observation ? this.#table.get(observation.containerId) : undefined;
+    const containerId = observation.kind === 'oom_victim' ? this.#idOfVictim(observation) : idIn(observation);
+    return containerId === undefined ? undefined : this.#table.get(containerId);
+  }
+
+  #takeVictim(logged: VictimLogged, now: Instant): Incident[] {
+    const containerId = this.#idOfVictim(logged);
+    if (containerId === undefined) return this.cases.observeStray(logged, now);
+    const { runtime } = identifyMemcg(logged.victim.memcg ?? '');
+    const container = this.#table.adopt({ containerId, runtime, atMs: logged.atMs }, now.wallMs);
+    if (container === undefined) return this.cases.observeStray(logged, now);
+    this.#learnTasks(logged);
+    return this.cases.observe(logged, container, now);
   }
 
   /** The kernel log names groups and processes, not containers. */
-  #containerOfVictim({ victim: { memcg, pid } }: VictimLogged): Container | undefined {
-    if (memcg !== undefined) return this.#table.get(identifyMemcg(memcg).containerId ?? '');
-    return Array.from(this.#table.all()).find(({ life }) => life?.pid === pid);
+  #idOfVictim({ victim: { memcg, pid }, atMs }: VictimLogged): string | undefined {
+    if (memcg !== undefined) return identifyMemcg(memcg).containerId;
+    const ofLife = Array.from(this.#table.all()).find(({ life }) => life?.pid === pid);
+    return ofLife?.id ?? this.#pids.containerOf(pid, atMs);
   }
+
+  /** All tasks of a report lived below the group whose limit was hit. */
+  #learnTasks({ victim: { invocation }, atMs }: VictimLogged): void {
+    const { containerId } = identifyMemcg(invocation?.oomMemcg ?? '');
+    if (containerId === undefined || invocation?.pids === undefined) return;
+    this.#pids.learn(containerId, invocation.pids, atMs);
+  }
+}
+
+function idIn(observation: Observation): string | undefined {
+  return 'containerId' in observation ? observation.containerId : undefined;
 }

@@ -21,6 +21,7 @@ export type Observation =
   | OomKillsCounted
   | NodeOomKillsCounted
   | MainProcessSeen
+  | ProcessesSeen
   | VictimLogged
   | NothingKillableLogged
   | KernelLogGap;
@@ -176,6 +177,15 @@ export interface MainProcessSeen {
   atMs: number;
   /** False when it is gone, a zombie, or has a SIGKILL pending. */
   alive: boolean;
+}
+
+/** Processes were in a container's group, or in one below it: their pids are all that the log may tell of them later. */
+export interface ProcessesSeen {
+  kind: 'processes_seen';
+  containerId: string;
+  atMs: number;
+  /** In the host's namespace. */
+  pids: readonly number[];
 }
 
 /** The kernel log told of a process that the OOM killer killed: each process once. */

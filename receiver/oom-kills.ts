@@ -3,7 +3,6 @@ import { scopeOfLimit } from './cgroup/identity.ts';
 import type { Container } from './container-table.ts';
 import type { Evidence, LimitScope, OomKill } from './incident.ts';
 import type { Instant } from './instant.ts';
-import type { LogPosition } from './kernel/kmsg-record.ts';
 import type { Life } from './life.ts';
 import type { OomKillsCounted, VictimLogged } from './observation.ts';
 
@@ -116,6 +115,8 @@ function tellDeath(open: Case, death: Death, index: number, victim: Role, now: I
   const { counted, named } = death;
   const atMs = named?.atMs ?? momentOf(open, counted!);
   const invocation = named?.victim.invocation;
+  const scope = scopeOf(open, death);
+  const loggedLimitBytes = scope === 'container' ? invocation?.limitBytes : undefined;
   return {
     kind: 'oom_kill',
     container,
@@ -124,10 +125,10 @@ function tellDeath(open: Case, death: Death, index: number, victim: Role, now: I
     incidentId: named === undefined ? idOfCounted(container, counted!, index) : idOfNamed(named),
     victim,
     mainProcessAlive: victim === 'child' && ended === undefined && mainProcess?.alive !== false,
-    scope: scopeOf(open, death),
+    scope,
     group: invocation === undefined ? counted?.group : invocation.oomGroup !== undefined,
     evidence: evidenceOf(open, death, atMs),
-    limitBytes: counted?.limitBytes ?? container.limitBytes,
+    limitBytes: counted?.limitBytes ?? loggedLimitBytes ?? container.limitBytes,
     named,
   };
 }
@@ -170,12 +171,11 @@ function idOfCounted(container: Container, { atMs, group }: CountedKills, index:
 
 /** The same for all victims of one invocation, and the same again whenever the same log is read. */
 export function idOfNamed({ victim, bootId, atMs }: VictimLogged): string {
-  const at = (victim.invocation ?? victim).at;
-  return `${bootId?.slice(0, 8) ?? 'log'}-${momentOfLog(at) ?? Math.round(atMs * 1000).toString(36)}-${victim.invocation === undefined ? victim.pid : 0}`;
-}
-
-function momentOfLog({ monotonicUs }: LogPosition): string | undefined {
-  return monotonicUs?.toString(36);
+  const { invocation, pid } = victim;
+  const { monotonicUs = Math.round(atMs * 1000) } = (invocation ?? victim).at;
+  // Dates of log files are in seconds: several invocations can have the same.
+  const asked = invocation === undefined ? pid : (invocation.triggerPid ?? 0);
+  return `${bootId?.slice(0, 8) ?? 'log'}-${monotonicUs.toString(36)}-${asked}`;
 }
 
 /** What was told on one witness's word, the other may still tell. */

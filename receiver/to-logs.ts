@@ -63,11 +63,17 @@ const victims: Record<OomKill['victim'], string> = {
   unknown: 'a process',
 };
 
+const namedVictims: Record<OomKill['victim'], string> = {
+  init: 'the main process',
+  child: 'the child process',
+  unknown: 'the process',
+};
+
 function tellOomKill(kill: OomKill): Told {
   const { limitBytes, named, scope } = kill;
   const livesOn = kill.mainProcessAlive === true ? '; its main process lives on' : '';
   const victim =
-    named === undefined ? victims[kill.victim] : `${victims[kill.victim]} ${printableName(named.victim.comm)}`;
+    named === undefined ? victims[kill.victim] : `${namedVictims[kill.victim]} ${printableName(named.victim.comm)}`;
   return {
     eventName: 'container.oom_kill',
     severity: SeverityNumber.ERROR,

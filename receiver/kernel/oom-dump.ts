@@ -25,6 +25,8 @@ export interface OomInvocation {
   memoryStat?: ReadonlyMap<string, number>;
   /** The largest of those that could have been killed, largest first; at most 10. */
   tasks?: readonly OomTask[];
+  /** Pids of all of them. */
+  pids?: ReadonlySet<number>;
   /** Group that was killed as a whole, because memory.oom.group is set there. */
   oomGroup?: string;
 }
@@ -86,6 +88,7 @@ export class OomDump {
       ...usage,
       memoryStat: statFits && !this.#usageContradicts ? this.#stat : undefined,
       tasks: tableFits && tasks.length > 0 ? tasks : undefined,
+      pids: tableFits ? this.table?.pids : undefined,
     };
   }
 

@@ -41,6 +41,11 @@ export class TaskTable {
     return this.#largest;
   }
 
+  /** Of all tasks, as far as they were kept. */
+  get pids(): ReadonlySet<number> {
+    return this.#pids;
+  }
+
   /** Whether the table lists a process; undefined where the table holds too few or too many to tell. */
   lists(pid: number): boolean | undefined {
     if (this.#pids.has(pid)) return true;

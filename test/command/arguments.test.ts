@@ -12,10 +12,15 @@ suite('the command line', () => {
     [['--set', 'a.b=c=d', '--set=e=-1'], { command: 'run', configs: [], settings: ['a.b=c=d', 'e=-1'] }],
     [['components'], { command: 'components', configs: [], settings: [] }],
     [['print-config', '-h'], { command: 'help', configs: [], settings: [] }],
+    [
+      ['replay', 'a', '-', '--format', 'otlp_json'],
+      { command: 'replay', configs: [], settings: [], files: ['a', '-'], format: 'otlp_json' },
+    ],
     [['--version'], { command: 'version', configs: [], settings: [] }],
     [['--help', '--version'], { command: 'help', configs: [], settings: [] }],
   ] as [string[], unknown][]) {
-    test(`"${args.join(' ')}" asks for ${JSON.stringify(asked)}`, () => assert.deepEqual(parseArguments(args), asked));
+    test(`"${args.join(' ')}" asks for ${JSON.stringify(asked)}`, () =>
+      assert.deepEqual(parseArguments(args), { files: [], format: 'text', ...(asked as object) }));
   }
 
   for (const [args, message] of [
@@ -23,6 +28,7 @@ suite('the command line', () => {
     [['run', 'now'], /^unexpected argument "now"$/],
     [['help', '--help'], /^unknown command "help"/],
     [['--configs', 'a'], /^Unknown option '--configs'$/],
+    [['replay', '--format=xml'], /^unknown format "xml": expected text, otlp_json$/],
     [['-x'], /^Unknown option '-x'$/],
     [['--config'], /argument missing$/],
     [['--help=yes'], /does not take an argument$/],

@@ -462,7 +462,7 @@ describe('Correlator', () => {
       );
     };
 
-    const cases: [string, Observation[], string[]][] = [
+    const withLog: [string, Observation[], string[]][] = [
       [
         'names the main process by its pid',
         [named(5000, 70), counted(5001), exited(5030, 137)],
@@ -554,7 +554,7 @@ describe('Correlator', () => {
         ['restart', 'oom_kill init 70 container', 'exit oom_killed oom_container'],
       ],
     ];
-    for (const [title, observations, expected] of cases) {
+    for (const [title, observations, expected] of withLog) {
       it(title, () => assert.deepEqual(tellWith(...observations), expected));
     }
 
@@ -580,7 +580,7 @@ describe('Correlator', () => {
       const receiver = makeReceiver({ isKernelLogUp: true });
       for (const observation of known) receiver.take(observation);
       assert.deepEqual(
-        [counted(5000), mainProcess(5010, true)].flatMap((seen) => receiver.take(seen)),
+        [counted(5000), mainProcess(5010, true)].flatMap((observation) => receiver.take(observation)),
         [],
       );
       assert.equal(receiver.dueAtMs, 5000 + settleMs);

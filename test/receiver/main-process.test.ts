@@ -79,10 +79,13 @@ describe('MainProcessWatch', () => {
     watch.look('restarted', spared.pid!);
     busy.kill('SIGKILL');
     await promise;
-    assert.deepEqual(told.toSorted(), [
-      ['restarted', true],
-      ['victim', false],
-    ]);
+    assert.deepEqual(
+      told.toSorted(([a], [b]) => a.localeCompare(b)),
+      [
+        ['restarted', true],
+        ['victim', false],
+      ],
+    );
   });
 });
 

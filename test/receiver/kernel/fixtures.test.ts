@@ -80,7 +80,7 @@ describe('reports of real kernels', () => {
 
   it('tell what filled the memory and who was there', () => {
     const [victim] = readVictims(recordsOf('6.12-v2-child-oom-parent-survives.kmsg'));
-    const { memoryStat, tasks, ...invocation } = victim!.invocation!;
+    const { memoryStat, tasks, pids, ...invocation } = victim!.invocation!;
     assert.equal(memoryStat?.get('anon'), 20_840_448);
     assert.equal(memoryStat?.size, 60);
     assert.equal(memoryStat?.get('pgfault'), 5097);
@@ -88,6 +88,7 @@ describe('reports of real kernels', () => {
       { pid: 129, comm: 'worker', rssBytes: 5201 * 4096 },
       { pid: 128, comm: 'supervisor', rssBytes: 81 * 4096 },
     ]);
+    assert.deepEqual([...pids!], [128, 129]);
     const { oomMemcg, taskMemcg, ...rest } = invocation;
     assert.equal(oomMemcg, taskMemcg);
     assert.deepEqual(known(rest), {

@@ -1,0 +1,88 @@
+import { createReadStream } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { TextDecoder } from 'node:util';
+import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
+import { eventLine } from '../pipelines/exporters/debug/event-line.ts';
+import { colourful, plain } from '../pipelines/exporters/debug/style.ts';
+import { logsRequest } from '../pipelines/exporters/sending/otlp-json.ts';
+import { readPageSize } from '../receiver/kernel/page-size.ts';
+import { Replay, type Replayed } from '../receiver/replay.ts';
+
+/** How the records of a replay are written. */
+export const replayFormats = ['text', 'otlp_json'] as const;
+
+export type ReplayFormat = (typeof replayFormats)[number];
+
+/** What is read, and where the records and the summary go. */
+export interface ReplayOptions {
+  /** Files, `-` for standard input; none is standard input alone. */
+  files: readonly string[];
+  format: ReplayFormat;
+  colours: boolean;
+  version: string;
+  stdin: Readable;
+  write: (text: string) => void;
+  /** One line for people, without its newline. */
+  tell: (text: string) => void;
+}
+
+/** Longer lines are cut: no line of the kernel's is a tenth of it. */
+const longestLine = 1024 * 1024;
+
+/**
+ * Reads kernel logs in any form and writes what the service would have said of them.
+ *
+ * @throws where a file cannot be read, with its name.
+ */
+export async function replay(options: ReplayOptions): Promise<void> {
+  const { files, format, version, write, tell } = options;
+  const render = format === 'text' ? renderText(options.colours) : renderJson;
+  const named = files.length === 0 ? ['-'] : files;
+  let kills = 0;
+  for (const file of named) {
+    // Each is a log of its own: a report does not go on in another file.
+    const log = new Replay(version, readPageSize(), () => Date.now());
+    const put = (replayed: Replayed[]): void => {
+      kills += replayed.length;
+      for (const each of replayed) write(render(each));
+    };
+    for await (const line of linesOf(file, options.stdin)) put(log.read(line));
+    put(log.end());
+  }
+  tell(summarize(kills, named));
+}
+
+function summarize(kills: number, files: readonly string[]): string {
+  const read = files.map((file) => (file === '-' ? 'standard input' : file)).join(', ');
+  if (kills === 0) return `no OOM kill in ${read}`;
+  return `${kills === 1 ? '1 OOM kill' : `${kills} OOM kills`} in ${read}`;
+}
+
+function renderText(colours: boolean): (replayed: Replayed) => string {
+  return ({ record }) => eventLine(record, { attributes: 'none', style: colours ? colourful : plain });
+}
+
+/** The time is left open where the log does not give its date. */
+function renderJson({ record, dated }: Replayed): string {
+  const told: ReadableLogRecord = dated ? record : { ...record, hrTime: [0, 0] };
+  return `${JSON.stringify(logsRequest([told]))}\n`;
+}
+
+async function* linesOf(file: string, stdin: Readable): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let held = '';
+  for await (const chunk of file === '-' ? stdin : openFile(file)) {
+    const lines = `${held}${decoder.decode(chunk as Buffer, { stream: true })}`.split('\n');
+    held = lines.pop()!.slice(0, longestLine);
+    yield* lines;
+  }
+  if (held !== '') yield held;
+}
+
+async function* openFile(file: string): AsyncGenerator {
+  try {
+    yield* createReadStream(file);
+  } catch (error) {
+    throw new Error(`cannot read "${file}"`, { cause: error });
+  }
+}
