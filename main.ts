@@ -22,6 +22,9 @@ const { version } = packageJson;
 /** What is held when the service is told to stop must be sent within this time; the rest is dropped and counted. */
 const shutdownTimeoutMs = 10_000;
 
+/** Of which those upstream of the exporters have so much. */
+const upstreamTimeoutMs = shutdownTimeoutMs / 2;
+
 const stderrColour = process.stderr.isTTY && !process.env['NO_COLOR'];
 
 /** Does what the command line asks for. Resolves with the exit code. */
@@ -90,7 +93,7 @@ async function run(asked: Arguments): Promise<number> {
   const signal = await stopAsked;
   logger.info('stopping', { signal, deadline_ms: shutdownTimeoutMs });
   process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143));
-  await service.shutdown(AbortSignal.timeout(shutdownTimeoutMs));
+  await service.shutdown(AbortSignal.timeout(shutdownTimeoutMs), AbortSignal.timeout(upstreamTimeoutMs));
   await telemetry.shutdown();
   logger.info('stopped');
   return 0;
