@@ -42,6 +42,15 @@ export interface LogsConsumer {
   consumeLogs(logs: readonly ReadableLogRecord[]): Promise<void>;
 }
 
+/** Where a pipeline ends. */
+export interface Exporter extends Component, MetricsConsumer, LogsConsumer {
+  /**
+   * Told when the service begins to shut down, before any component does: whatever is held or comes now is tried once
+   * more. Those upstream are shut down first, and must not wait for retries with the time that there is.
+   */
+  stopRetrying?(): void;
+}
+
 /** Where a component sends what it has; a signal that is in no pipeline is absent. */
 export interface Consumers {
   metrics?: MetricsConsumer;
@@ -90,7 +99,7 @@ export interface ProcessorFactory<Config = unknown> extends Factory<Config> {
 
 /** One instance serves all pipelines in which its id stands. */
 export interface ExporterFactory<Config = unknown> extends Factory<Config> {
-  create(config: Config, settings: ComponentSettings): Component & MetricsConsumer & LogsConsumer;
+  create(config: Config, settings: ComponentSettings): Exporter;
 }
 
 /** Something that serves the service itself rather than its data. Started before and stopped after all pipelines. */

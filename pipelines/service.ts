@@ -1,4 +1,4 @@
-import type { Extension, Logger } from './component.ts';
+import type { Component, Exporter, Extension, Logger } from './component.ts';
 import type { ServiceConfig } from './config.ts';
 import { describeError } from './errors.ts';
 import { buildGraph, type MakeSettings, type Node } from './graph.ts';
@@ -37,21 +37,21 @@ export class Service {
 
   /**
    * Stops components from receivers to exporters, so that each passes on what it holds to one that still takes it;
-   * extensions last. Past the deadline components drop and count, and one that does not
-   * come to an end is left alone. Never rejects; safe to call twice.
+   * extensions last. Past the deadline components drop and count, and one that does not come to an end is left alone.
+   * All but exporters and extensions have until `upstreamDeadline` only: a destination that is slow to answer keeps
+   * them waiting, and what they hold until then needs time to be sent. Never rejects; safe to call twice.
    */
-  shutdown(deadline: AbortSignal): Promise<void> {
-    this.#stopped ??= this.#stop(deadline);
+  shutdown(deadline: AbortSignal, upstreamDeadline: AbortSignal = deadline): Promise<void> {
+    this.#stopped ??= this.#stop(deadline, upstreamDeadline);
     return this.#stopped;
   }
 
-  async #stop(deadline: AbortSignal): Promise<void> {
+  async #stop(deadline: AbortSignal, upstreamDeadline: AbortSignal): Promise<void> {
     this.#setReady(false);
-    const exporters = this.#nodes.filter(
-      ({ component }) => 'consumeMetrics' in component && 'consumeLogs' in component,
-    );
+    for (const { component } of this.#nodes) if (isExporter(component)) component.stopRetrying?.();
+    const exporters = this.#nodes.filter(({ component }) => isExporter(component));
     const upstream = this.#nodes.filter((node) => !exporters.includes(node));
-    for (const node of upstream.toReversed()) await this.#stopOne(node, deadline);
+    for (const node of upstream.toReversed()) await this.#stopOne(node, upstreamDeadline);
     // Exporters hold queues of their own and do not wait for each other.
     await Promise.all(exporters.map((node) => this.#stopOne(node, deadline)));
     for (const node of this.#extensions.toReversed()) await this.#stopOne(node, deadline);
@@ -69,6 +69,11 @@ export class Service {
   #setReady(ready: boolean): void {
     for (const { component } of this.#extensions) component.setReady?.(ready);
   }
+}
+
+/** A processor is of one pipeline, and takes one signal. */
+function isExporter(component: Component): component is Exporter {
+  return 'consumeMetrics' in component && 'consumeLogs' in component;
 }
 
 /** Whether it comes to an end before the deadline or a moment after. Rejects as it does. */

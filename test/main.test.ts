@@ -343,6 +343,27 @@ suite('the service', requires('bundle'), () => {
     });
   }
 
+  test('tells at once how much it could not send, where nothing takes it and nothing is queued', async () => {
+    const otlp_http = {
+      endpoint: 'http://127.0.0.1:1',
+      sending_queue: { enabled: false },
+      retry_on_failure: { initial_interval: '1h', max_elapsed_time: '0' },
+    };
+    await write('config.yaml', configuration({ exporters: { otlp_http } }));
+    const service = start(['--config', 'config.yaml']);
+    await service.logged('cannot send, will try again');
+    const beganMs = performance.now();
+    service.child.kill('SIGTERM');
+    const { code } = await service.ended;
+    assert.ok(performance.now() - beganMs < 4_000, 'did not wait for the deadline');
+    assert.equal(code, 0);
+    const [dropped, ...more] = service.lines().filter(({ message }) => message === 'dropped data at shutdown');
+    assert.deepEqual(more, []);
+    assert.equal(dropped?.['exporter'], 'otlp_http');
+    assert.ok(Number(dropped['metric_points']) > 0);
+    assert.match(String(dropped['error']), /ECONNREFUSED/);
+  });
+
   test('ends at once when it is asked a second time', async () => {
     // Accepts connections and never says anything, so that what is held cannot be sent.
     const silent = createServer(() => {}).listen(0, '127.0.0.1');

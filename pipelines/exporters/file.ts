@@ -1,19 +1,13 @@
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import * as z from 'zod';
-import type {
-  Component,
-  ComponentSettings,
-  ExporterFactory,
-  LogsConsumer,
-  MetricsConsumer,
-  SignalKind,
-} from '../component.ts';
+import type { ComponentSettings, Exporter, ExporterFactory, SignalKind } from '../component.ts';
 import { describeError, PermanentError } from '../errors.ts';
 import { duration } from '../units.ts';
 import { RotatingFile } from './file/rotating-file.ts';
 import { countPoints, countRecords, toRequests, type SendRequest } from './sending/request.ts';
 import { jsonSerializer } from './sending/serializer.ts';
+import { ShutdownDrops } from './sending/shutdown-drops.ts';
 import { ExporterTelemetry, type DropReason } from './sending/telemetry.ts';
 
 const configSchema = z.strictObject({
@@ -60,12 +54,14 @@ interface PendingLine extends SendRequest {
   kind: SignalKind;
 }
 
-class FileExporter implements Component, MetricsConsumer, LogsConsumer {
+class FileExporter implements Exporter {
   readonly #config: FileConfig;
   readonly #settings: ComponentSettings;
   readonly #telemetry: Record<SignalKind, ExporterTelemetry>;
   readonly #file: RotatingFile;
+  readonly #shutdownDrops = new ShutdownDrops();
   #pending: PendingLine[] = [];
+  #beingWritten: readonly PendingLine[] = [];
   #pendingBytes = 0;
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
@@ -99,11 +95,15 @@ class FileExporter implements Component, MetricsConsumer, LogsConsumer {
 
   async shutdown(deadline: AbortSignal): Promise<void> {
     this.#stopped = true;
+    this.#shutdownDrops.begin();
     clearTimeout(this.#timer);
     const finished = this.#flushAll().then(() => this.#file.close());
     await Promise.race([finished, whenAborted(deadline)]);
-    // What is being written at the deadline is counted when that ends.
-    this.#drop(this.#takePending(), 'shutdown', 'the deadline of the shutdown has passed');
+    // What is being written may end up in the file all the same, but nobody waits for that.
+    const left = [...this.#beingWritten, ...this.#takePending()];
+    this.#beingWritten = [];
+    this.#drop(left, 'shutdown', new Error('the deadline of the shutdown has passed'));
+    this.#shutdownDrops.tell(this.#settings.logger);
   }
 
   async consumeMetrics(metrics: readonly ResourceMetrics[]): Promise<void> {
@@ -166,12 +166,16 @@ class FileExporter implements Component, MetricsConsumer, LogsConsumer {
   async #writePending(): Promise<void> {
     while (this.#pending.length > 0) {
       const lines = this.#takePending();
-      try {
-        await this.#file.write(Buffer.concat(lines.flatMap(({ body }) => [body, NEWLINE])));
-        this.#written(lines);
-      } catch (error) {
-        this.#drop(lines, 'write_failed', error);
-      }
+      this.#beingWritten = lines;
+      const failure = await this.#file.write(Buffer.concat(lines.flatMap(({ body }) => [body, NEWLINE]))).then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+      // Given up at the deadline of the shutdown, and counted then.
+      if (this.#beingWritten !== lines) return;
+      this.#beingWritten = [];
+      if (failure === undefined) this.#written(lines);
+      else this.#drop(lines, 'write_failed', failure.error);
     }
   }
 
@@ -196,6 +200,10 @@ class FileExporter implements Component, MetricsConsumer, LogsConsumer {
     for (const { kind, items } of lines) {
       this.#telemetry[kind].dropped(items, reason);
       this.#droppedItems += items;
+    }
+    if (this.#shutdownDrops.isOpen) {
+      for (const { kind, items } of lines) this.#shutdownDrops.add(kind, items, error);
+      return;
     }
     if (this.#dropping === reason) return;
     this.#dropping = reason;

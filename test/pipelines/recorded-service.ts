@@ -50,6 +50,7 @@ export function recordService(): RecordedService {
     configSchema,
     create: (config, { id }) => ({
       ...make(id, config),
+      stopRetrying: () => void calls.push(`hurry ${id}`),
       consumeLogs: async (logs) => void arrived.push(...through(id, logs).map(({ body }) => body)),
       consumeMetrics: async (metrics) => void arrived.push(`${metrics.length} metrics > ${id}`),
     }),

@@ -30,6 +30,8 @@ service:
 const stops = [
   'ready false',
   'ready false',
+  'hurry e/1',
+  'hurry e/2',
   'stop r',
   'stop p/1',
   'stop p/2',
@@ -48,6 +50,25 @@ suite('a service', () => {
       'ready true',
       'ready true',
     ]);
+  });
+
+  test('has exporters try nothing again while what is upstream of them stops', async () => {
+    const { service, calls } = makeService();
+    await service.start();
+    calls.length = 0;
+    await service.shutdown(noDeadline);
+    assert.deepEqual(calls.slice(2, 5), ['hurry e/1', 'hurry e/2', 'stop r']);
+  });
+
+  test('leaves exporters time where what is upstream takes all of its own', async () => {
+    const { service, calls } = makeService();
+    await service.start();
+    calls.length = 0;
+    await service.shutdown(noDeadline, AbortSignal.abort());
+    assert.deepEqual(
+      calls,
+      stops.map((call) => (/stop [rp]/.test(call) ? `${call} late` : call)),
+    );
   });
 
   test('is not ready any more, stops what is upstream first, and extensions last', async () => {
@@ -102,16 +123,16 @@ suite('a service', () => {
     const deadline = new AbortController();
     const stopped = service.shutdown(deadline.signal);
     await new Promise(setImmediate);
-    assert.deepEqual(calls, stops.slice(0, 4));
+    assert.deepEqual(calls, stops.slice(0, 6));
     deadline.abort();
     context.mock.timers.tick(999);
     await new Promise(setImmediate);
-    assert.deepEqual(calls, stops.slice(0, 4));
+    assert.deepEqual(calls, stops.slice(0, 6));
     context.mock.timers.tick(1);
     await stopped;
     assert.deepEqual(
       calls,
-      stops.map((call, index) => (index < 4 ? call : `${call} late`)),
+      stops.map((call, index) => (index < 6 ? call : `${call} late`)),
     );
     assert.deepEqual(
       lines.map(({ level, message, fields }) => [level, message, fields['component']]),

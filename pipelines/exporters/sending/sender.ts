@@ -4,8 +4,9 @@ import { PermanentError, ThrottledError } from '../../errors.ts';
 import { Backoff } from './backoff.ts';
 import type { RetryConfig } from './config.ts';
 import { DestinationLog } from './destination-log.ts';
-import { QueueRefusal, type Queue } from './queue.ts';
+import { QueueRefusal, type Queue, type RefusalReason } from './queue.ts';
 import type { SendRequest } from './request.ts';
+import type { ShutdownDrops } from './shutdown-drops.ts';
 import { ExporterTelemetry, type DropReason } from './telemetry.ts';
 import { RefusedError, type SendAnswer, type Transport } from './transport.ts';
 
@@ -28,21 +29,24 @@ export class Sender {
   readonly #queued: SenderQueue | undefined;
   readonly #telemetry: ExporterTelemetry;
   readonly #log: DestinationLog;
+  readonly #shutdownDrops: ShutdownDrops;
   readonly #results = new WeakMap<SendRequest, PromiseWithResolvers<void>>();
-  /** Aborted when shutdown begins: waits between attempts end. */
+  /** Aborted when shutdown begins: waits between attempts end, and there is one more attempt at most. */
   readonly #stopping = new AbortController();
   /** Aborted at the deadline of shutdown: attempts end. */
   readonly #abandoned = new AbortController();
   readonly #underWay = new Set<Promise<void>>();
   #stopObserving: (() => void) | undefined;
+  #stopped = false;
 
-  /** Without `queued`, `submit` sends at once. */
+  /** Without `queued`, `submit` sends at once. What is dropped at shutdown goes to `shutdownDrops` to be told. */
   constructor(
     kind: SignalKind,
     transport: Transport,
     retry: RetryConfig,
     queued: SenderQueue | undefined,
     settings: ComponentSettings,
+    shutdownDrops: ShutdownDrops,
   ) {
     this.#kind = kind;
     this.#transport = transport;
@@ -50,6 +54,7 @@ export class Sender {
     this.#queued = queued;
     this.#telemetry = new ExporterTelemetry(kind, settings);
     this.#log = new DestinationLog(settings.logger, kind, transport.destination(kind));
+    this.#shutdownDrops = shutdownDrops;
   }
 
   start(): void {
@@ -80,7 +85,12 @@ export class Sender {
   /** Counts what could not even be made into a request. */
   refuseUnserialised(items: number, error: unknown): void {
     this.#telemetry.dropped(items, 'permanent_error');
-    this.#log.dropped(items, 'permanent_error', 'serialisation', error);
+    this.#tellDropped(items, 'permanent_error', 'serialisation', error);
+  }
+
+  /** Shutdown is about to begin: no request waits for another attempt any more, nor gets more than one. */
+  stopRetrying(): void {
+    this.#stopping.abort();
   }
 
   /**
@@ -91,7 +101,8 @@ export class Sender {
     const abandon = () => this.#abandoned.abort(new Error('the deadline of the shutdown has passed'));
     if (deadline.aborted) abandon();
     else deadline.addEventListener('abort', abandon, { once: true });
-    this.#stopping.abort();
+    this.stopRetrying();
+    this.#stopped = true;
     this.#queued?.queue.close();
     while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
     if (this.#queued !== undefined) await this.#dropUnconsumed(this.#queued.queue);
@@ -109,7 +120,7 @@ export class Sender {
   }
 
   async #sendUnqueued(request: SendRequest): Promise<void> {
-    if (this.#stopping.signal.aborted) {
+    if (this.#stopped) {
       const refusal = new QueueRefusal('shutdown', 'cannot send: the exporter is shutting down');
       this.#refuse(request, refusal);
       throw refusal;
@@ -193,13 +204,18 @@ export class Sender {
 
   #drop({ items }: SendRequest, reason: DropReason, error: unknown): void {
     this.#telemetry.dropped(items, reason);
-    this.#log.dropped(items, reason, error instanceof RefusedError ? error.code : '', error);
+    this.#tellDropped(items, reason, error instanceof RefusedError ? error.code : '', error);
   }
 
   #refuse({ items }: SendRequest, error: unknown): void {
     const reason = error instanceof QueueRefusal ? error.reason : 'queue_full';
     this.#telemetry.refused(items, reason);
-    this.#log.dropped(items, reason, 'queue', error);
+    this.#tellDropped(items, reason, 'queue', error);
+  }
+
+  #tellDropped(items: number, reason: DropReason | RefusalReason, code: string, error: unknown): void {
+    if (this.#shutdownDrops.isOpen) this.#shutdownDrops.add(this.#kind, items, error);
+    else this.#log.dropped(items, reason, code, error);
   }
 
   /** Ends early when shutdown begins. */

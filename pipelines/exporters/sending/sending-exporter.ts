@@ -1,12 +1,13 @@
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
-import type { Component, ComponentSettings, LogsConsumer, MetricsConsumer, SignalKind } from '../../component.ts';
+import type { ComponentSettings, Exporter, Logger, SignalKind } from '../../component.ts';
 import { PermanentError } from '../../errors.ts';
 import type { QueueConfig, SendingConfig } from './config.ts';
 import { MemoryQueue } from './queue.ts';
 import { countPoints, countRecords, toRequests, type SendRequest } from './request.ts';
 import { Sender, type SenderQueue } from './sender.ts';
 import type { OtlpSerializer } from './serializer.ts';
+import { ShutdownDrops } from './shutdown-drops.ts';
 import type { Transport } from './transport.ts';
 
 /**
@@ -14,12 +15,16 @@ import type { Transport } from './transport.ts';
  * again where that may help. Each signal has its own queue and consumers, so that a flood of metrics cannot push out
  * the record of a kill.
  */
-export class SendingExporter implements Component, MetricsConsumer, LogsConsumer {
+export class SendingExporter implements Exporter {
   readonly #transport: Transport;
   readonly #serializer: OtlpSerializer;
   readonly #maxRequestBytes: number;
   readonly #metrics: Sender;
   readonly #logs: Sender;
+  readonly #logger: Logger;
+  readonly #shutdownDrops = new ShutdownDrops();
+  /** One for each request that is being packed, settled when it is submitted. */
+  readonly #packing = new Set<Promise<void>>();
   #stopped = false;
 
   constructor(config: SendingConfig, settings: ComponentSettings, transport: Transport, serializer: OtlpSerializer) {
@@ -27,9 +32,10 @@ export class SendingExporter implements Component, MetricsConsumer, LogsConsumer
     this.#serializer = serializer;
     this.#maxRequestBytes = config.queue.maxRequestBytes;
     const makeSender = (kind: SignalKind) =>
-      new Sender(kind, transport, config.retry, makeQueue(config.queue), settings);
+      new Sender(kind, transport, config.retry, makeQueue(config.queue), settings, this.#shutdownDrops);
     this.#metrics = makeSender('metrics');
     this.#logs = makeSender('logs');
+    this.#logger = settings.logger;
   }
 
   async start(): Promise<void> {
@@ -39,10 +45,19 @@ export class SendingExporter implements Component, MetricsConsumer, LogsConsumer
     this.#logs.start();
   }
 
+  stopRetrying(): void {
+    this.#shutdownDrops.begin();
+    this.#metrics.stopRetrying();
+    this.#logs.stopRetrying();
+  }
+
   async shutdown(deadline: AbortSignal): Promise<void> {
     this.#stopped = true;
+    this.stopRetrying();
+    while (this.#packing.size > 0) await Promise.all(this.#packing);
     await Promise.all([this.#metrics.stop(deadline), this.#logs.stop(deadline)]);
     await this.#transport.close();
+    this.#shutdownDrops.tell(this.#logger);
   }
 
   async consumeMetrics(metrics: readonly ResourceMetrics[]): Promise<void> {
@@ -73,9 +88,18 @@ export class SendingExporter implements Component, MetricsConsumer, LogsConsumer
   async #packAndSubmit(sender: Sender, { body, items }: SendRequest): Promise<void> {
     const recycle = () => this.#serializer.recycle?.(body);
     if (this.#transport.pack === undefined) return sender.submit({ body, items, release: recycle });
-    const packed = await this.#transport.pack(body);
-    if (packed !== body) recycle();
-    await sender.submit({ body: packed, items });
+    const { promise: handedOn, resolve } = Promise.withResolvers<void>();
+    this.#packing.add(handedOn);
+    let done: Promise<void>;
+    try {
+      const packed = await this.#transport.pack(body);
+      if (packed !== body) recycle();
+      done = sender.submit({ body: packed, items });
+    } finally {
+      this.#packing.delete(handedOn);
+      resolve();
+    }
+    await done;
   }
 }
 

@@ -12,8 +12,8 @@ export type DropReason =
   | 'buffer_full'
   | 'write_failed';
 
-/** How the Collector's metric names end for each signal. */
-const ITEM_NAMES = { metrics: 'metric_points', logs: 'log_records' } as const;
+/** How the Collector's metric names end for each signal: what its items are called. */
+export const ITEM_NAMES = { metrics: 'metric_points', logs: 'log_records' } as const;
 
 /** What the Collector's documentation calls the items of each signal in units. */
 const ITEM_UNITS = { metrics: '{datapoints}', logs: '{records}' } as const;

@@ -1,10 +1,10 @@
 import type { TestContext } from 'node:test';
-import type { Component, ExporterFactory, LogsConsumer, MetricsConsumer } from '../../../pipelines/component.ts';
+import type { Exporter, ExporterFactory } from '../../../pipelines/component.ts';
 import { makeSettings, type TestSettings } from '../../helpers/component-settings.ts';
 
 /** An exporter under test, started, and what it was given. */
 export interface Started {
-  exporter: Component & MetricsConsumer & LogsConsumer;
+  exporter: Exporter;
   settings: TestSettings;
 }
 

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { constants } from 'node:fs';
+import { mkdir, mkdtemp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -172,9 +174,36 @@ test('shutdown past its deadline drops what is not written, and counts it', asyn
     const series = await settings.series();
     return (series[failedLogs('shutdown')] ?? 0) + (series[SENT_LOGS] ?? 0);
   };
-  while ((await counted()) === 0) await new Promise(setImmediate);
   assert.equal(await counted(), 1);
   await assert.rejects(exporter.consumeLogs([makeLog()]), { message: 'cannot write: the exporter is shutting down' });
+});
+
+test('what a disk does not take by the deadline of the shutdown is counted once, and told in one line', async (context) => {
+  const folder = await mkdtemp(join(tmpdir(), 'exit137-file-'));
+  const path = join(folder, 'pipe');
+  execFileSync('mkfifo', [path]);
+  // A pipe that nobody reads takes 64 KiB.
+  const reader = await open(path, constants.O_RDWR | constants.O_NONBLOCK);
+  context.after(async () => {
+    await reader.close();
+    await rm(folder, { recursive: true });
+  });
+  const { exporter, settings } = await startExporter(context, file, { path, append: true, flush_interval: '1ms' });
+  await exporter.consumeLogs([makeLog({ body: 'x'.repeat(300_000) })]);
+  const read = async () => (await reader.read(Buffer.alloc(65_536)).catch(() => ({ bytesRead: 0 }))).bytesRead;
+  let bytes = 0;
+  while (bytes === 0) bytes = await read();
+  await exporter.consumeLogs([makeLog(), makeLog()]);
+  await exporter.consumeMetrics(makeMetrics(2, 3));
+  await exporter.shutdown(AbortSignal.timeout(50));
+  const series = await settings.series();
+  assert.equal(series[failedLogs('shutdown')], 3);
+  assert.equal(series['otelcol_exporter_send_failed_metric_points{exporter=file,reason=shutdown}'], 6);
+  const fields = { log_records: 3, metric_points: 6, error: 'the deadline of the shutdown has passed' };
+  assert.deepEqual(settings.lines, [{ level: 'error', message: 'dropped data at shutdown', fields }]);
+  while (bytes < 300_000) bytes += await read();
+  await exporter.shutdown(soon());
+  assert.equal((await settings.series())[SENT_LOGS], undefined);
 });
 
 test('shutdown before start writes and leaves nothing', async () => {

@@ -171,6 +171,81 @@ test('shutdown with a destination that never answers ends at the deadline, and c
   assert.equal(settings.lines.length, 1);
 });
 
+for (const [what, sending_queue] of [
+  ['without a queue', { enabled: false }],
+  ['where results are waited for', { wait_for_result: true }],
+] as const) {
+  test(`${what}, who waits for a retry hears of the shutdown before it; what comes after is tried once`, async (context) => {
+    const retry_on_failure = { initial_interval: '1h', max_elapsed_time: 0 };
+    const { exporter, endpoint, settings } = await setUp(context, { sending_queue, retry_on_failure });
+    endpoint.answerNext({ httpStatus: 503 }, { httpStatus: 503 });
+    const waits = exporter.consumeLogs([makeLog()]);
+    await settings.logged('cannot send, will try again');
+    await new Promise(setImmediate);
+    exporter.stopRetrying!();
+    await assert.rejects(waits, { message: 'HTTP 503' });
+    await exporter.consumeLogs([makeLog()]);
+    assert.equal(endpoint.received.length, 3);
+    endpoint.answerNext({ httpStatus: 503 });
+    await assert.rejects(exporter.consumeLogs([makeLog()]), { message: 'HTTP 503' });
+    await exporter.shutdown(AbortSignal.timeout(10_000));
+    const series = await settings.series();
+    assert.equal(series[SENT], 1);
+    assert.equal(series[failed('shutdown')], 2);
+  });
+}
+
+test('where overflow blocks, who waits for room gets it when retries end', async (context) => {
+  const { exporter, endpoint, settings } = await setUp(context, {
+    sending_queue: { num_consumers: 1, queue_size: 1, block_on_overflow: true },
+    retry_on_failure: { initial_interval: '1h', max_elapsed_time: 0 },
+  });
+  endpoint.answerNext({ httpStatus: 503 });
+  await exporter.consumeLogs([makeLog()]);
+  await settings.logged('cannot send, will try again');
+  await new Promise(setImmediate);
+  await exporter.consumeLogs([makeLog()]);
+  const blocked = exporter.consumeLogs([makeLog()]);
+  exporter.stopRetrying!();
+  await blocked;
+  await endpoint.request(4);
+});
+
+test('what is dropped at shutdown is told in one line, by number', async (context) => {
+  const { exporter, endpoint, settings } = await setUp(context, { sending_queue: { num_consumers: 1, queue_size: 2 } });
+  endpoint.answerAlways({ httpStatus: 503 });
+  for (let i = 0; i < 2; i++) {
+    await exporter.consumeLogs([makeLog(), makeLog()]);
+    await exporter.consumeMetrics(makeMetrics(2, 3));
+  }
+  exporter.stopRetrying!();
+  await exporter.shutdown(AbortSignal.timeout(10_000));
+  const told = settings.lines.filter(({ message }) => message.startsWith('dropped'));
+  assert.deepEqual(told, [
+    {
+      level: 'error',
+      message: 'dropped data at shutdown',
+      fields: { metric_points: 12, log_records: 4, error: 'HTTP 503' },
+    },
+  ]);
+});
+
+test('nothing is said of a shutdown that dropped nothing', async (context) => {
+  const { exporter, settings } = await setUp(context);
+  await exporter.consumeLogs([makeLog()]);
+  await exporter.shutdown(AbortSignal.timeout(10_000));
+  assert.deepEqual(settings.lines, []);
+});
+
+test('what was given before the shutdown is sent, though it is still being compressed', async (context) => {
+  const { exporter, endpoint, settings } = await setUp(context);
+  const taken = exporter.consumeLogs(Array.from({ length: 1000 }, () => makeLog()));
+  await exporter.shutdown(AbortSignal.timeout(10_000));
+  await taken;
+  assert.equal(endpoint.received.length, 1);
+  assert.equal((await settings.series())[SENT], 1000);
+});
+
 test('a second shutdown brings its deadline along', async (context) => {
   const { exporter, endpoint } = await setUp(context);
   endpoint.answerAlways({ hang: true });
