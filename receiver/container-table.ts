@@ -1,5 +1,7 @@
-import { begin, end, reconcile, remove, type Life, type Transition } from './life.ts';
+import type { Instant } from './instant.ts';
+import { begin, end, followClockBack, reconcile, remove, type Life, type Transition } from './life.ts';
 import type { ContainerFacts, Observation, RuntimeName } from './observation.ts';
+import { WallClock } from './wall-clock.ts';
 import { makeWorkload, type Workload } from './workload.ts';
 
 /** What is known of one container of this node. */
@@ -27,15 +29,30 @@ export interface Container {
   factsVersion: number;
 }
 
+/** Who is told what becomes of the table. */
+export interface TableWatcher {
+  /** The node's clock was moved, back where `byMs` is less than 0. */
+  clockJumped(byMs: number): void;
+}
+
 /** The receiver's only state: what is known of each container of this node, bounded in number. */
 export class ContainerTable {
   readonly #containers = new Map<string, Container>();
   readonly #maxContainers: number;
+  readonly #clock: WallClock;
+  #watcher: TableWatcher | undefined;
   /** Observations of containers that found no room. */
   refused = 0;
 
-  constructor(maxContainers: number) {
+  /** `readClock` tells the time. */
+  constructor(maxContainers: number, readClock?: () => Instant) {
     this.#maxContainers = maxContainers;
+    this.#clock = new WallClock(readClock);
+  }
+
+  /** There is one watcher. */
+  watch(watcher: TableWatcher): void {
+    this.#watcher = watcher;
   }
 
   get size(): number {
@@ -52,17 +69,18 @@ export class ContainerTable {
 
   /** Takes in what was observed; returns the lives that began or ended by it, in their order. */
   apply(observation: Observation): Transition[] {
+    const nowMs = this.#readClock();
     switch (observation.kind) {
       case 'container_seen':
       case 'container_started':
       case 'container_exited':
       case 'memcg_appeared':
-        return this.#update(this.get(observation.containerId) ?? this.#add(observation), observation);
+        return this.#update(this.get(observation.containerId) ?? this.#add(observation), observation, nowMs);
       case 'container_paused':
       case 'container_renamed':
       case 'container_removed':
       case 'memcg_gone':
-        return this.#update(this.get(observation.containerId), observation);
+        return this.#update(this.get(observation.containerId), observation, nowMs);
       default:
         return [];
     }
@@ -84,17 +102,27 @@ export class ContainerTable {
 
   /** Forgets the containers that were gone before `goneBeforeMs`. */
   expire(goneBeforeMs: number): void {
+    this.#readClock();
     for (const { id, goneAtMs } of this.#containers.values()) {
       if (goneAtMs !== undefined && goneAtMs < goneBeforeMs) this.#containers.delete(id);
     }
   }
 
-  #update(container: Container | undefined, observation: ContainerObservation): Transition[] {
+  /** The time of now. Where the clock has jumped the kept times follow. */
+  #readClock(): number {
+    const { nowMs, jumpedMs } = this.#clock.read();
+    if (jumpedMs === 0) return nowMs;
+    for (const container of this.#containers.values()) followClock(container, jumpedMs, nowMs);
+    this.#watcher?.clockJumped(jumpedMs);
+    return nowMs;
+  }
+
+  #update(container: Container | undefined, observation: ContainerObservation, nowMs: number): Transition[] {
     if (container === undefined) return [];
-    const transitions = takeIn(container, observation);
+    const transitions = takeIn(container, observation, nowMs);
     const present = container.memcg !== undefined || isRunning(container);
     if (present) container.goneAtMs = undefined;
-    else container.goneAtMs ??= observation.atMs;
+    else container.goneAtMs ??= Math.min(observation.atMs, nowMs);
     return transitions;
   }
 
@@ -143,19 +171,32 @@ type ContainerObservation = Extract<
   }
 >;
 
-function takeIn(container: Container, observation: ContainerObservation): Transition[] {
+/**
+ * Grace periods last as long as they do. Other times follow only where they would lie in the future, else they stay
+ * comparable with what the runtime wrote down at the time.
+ */
+function followClock(container: Container, byMs: number, nowMs: number): void {
+  const { goneAtMs, memcgSinceMs, workload } = container;
+  if (goneAtMs !== undefined) container.goneAtMs = goneAtMs + byMs;
+  if (byMs > 0) return;
+  followClockBack(container, byMs, nowMs);
+  if (memcgSinceMs !== undefined && memcgSinceMs > nowMs) container.memcgSinceMs = memcgSinceMs + byMs;
+  if (workload.firstSeenAtMs > nowMs) workload.firstSeenAtMs += byMs;
+}
+
+function takeIn(container: Container, observation: ContainerObservation, nowMs: number): Transition[] {
   switch (observation.kind) {
     case 'container_seen':
       learn(container, observation);
       container.paused = observation.paused;
-      return reconcile(container, observation);
+      return reconcile(container, observation, nowMs);
     case 'container_started':
       learn(container, observation);
-      return begin(container, observation.atMs);
+      return begin(container, observation.atMs, nowMs);
     case 'container_exited':
       learn(container, observation);
       container.paused = false;
-      return end(container, observation.atMs, observation.exitCode);
+      return end(container, observation.atMs, observation.exitCode, nowMs);
     case 'container_paused':
       container.paused = observation.paused;
       return [];
@@ -163,7 +204,7 @@ function takeIn(container: Container, observation: ContainerObservation): Transi
       learn(container, observation);
       return [];
     case 'container_removed':
-      return remove(container, observation.atMs);
+      return remove(container, observation.atMs, nowMs);
     case 'memcg_appeared':
       learn(container, observation);
       container.memcg = observation.memcg;

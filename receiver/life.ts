@@ -1,7 +1,7 @@
 import type { Container } from './container-table.ts';
 import type { ContainerSeen } from './observation.ts';
 
-/** One run of a container's main process. */
+/** One run of a container's main process. Its times are by the clock of now: none of them lies in the future. */
 export interface Life {
   startedAtMs?: number;
   endedAtMs?: number;
@@ -13,6 +13,11 @@ export interface Life {
   endToldBy?: Teller;
   /** End of the life before this one. */
   previousEndedAtMs?: number;
+  /**
+   * Its times less those that we were told: not 0 where the clock was set back since. The runtime does not rewrite what
+   * it has written down, and by that we know the life again.
+   */
+  movedMs?: number;
   /** We saw it begin, rather than finding it running. */
   beganUnderOurEyes: boolean;
 }
@@ -51,23 +56,25 @@ const clockGrainMs = 1;
 /** So many restarts missed in one gap are told one by one; a larger number is a runtime that counts otherwise. */
 const mostMissedRestarts = 100;
 
-/** An event says that the main process was started. */
-export function begin(container: Container, atMs: number): Transition[] {
+/** An event says that the main process was started. `nowMs` is the time on the clock. */
+export function begin(container: Container, toldAtMs: number, nowMs: number): Transition[] {
   const { life } = container;
+  const next = begun(toldAtMs, nowMs, 'event');
   if (life === undefined) {
-    container.life = { startedAtMs: atMs, beginToldBy: 'event', beganUnderOurEyes: true };
+    container.life = next;
     return [];
   }
+  const atMs = next.startedAtMs;
   const stale = life.endedAtMs === undefined ? isBefore(atMs, life) : atMs < life.endedAtMs;
   const known = life.endedAtMs === undefined && isSameMoment(atMs, life.startedAtMs);
   if (stale || known) return [];
-  const next: Life = { startedAtMs: atMs, beginToldBy: 'event', beganUnderOurEyes: true };
   return [...endUnseen(container, atMs), restart(container, next)];
 }
 
-/** An event says that the main process ended. */
-export function end(container: Container, atMs: number, exitCode?: number): Transition[] {
+/** An event says that the main process ended. `nowMs` is the time on the clock. */
+export function end(container: Container, toldAtMs: number, exitCode: number | undefined, nowMs: number): Transition[] {
   const { life } = container;
+  const atMs = notInFuture(toldAtMs, nowMs);
   if (life === undefined) {
     container.life = { beganUnderOurEyes: false };
     return [endLife(container, atMs, exitCode, 'event')];
@@ -79,72 +86,105 @@ export function end(container: Container, atMs: number, exitCode?: number): Tran
 }
 
 /** The container was removed: whatever ran has ended, and its exit code is not to be had any more. */
-export function remove(container: Container, atMs: number): Transition[] {
-  return container.life === undefined ? [] : endUnseen(container, atMs);
+export function remove(container: Container, toldAtMs: number, nowMs: number): Transition[] {
+  return container.life === undefined ? [] : endUnseen(container, notInFuture(toldAtMs, nowMs));
+}
+
+/**
+ * The clock was set back to `nowMs`, by `byMs`, which is less than 0. Where the life's times lie in the future now they
+ * go with the clock: else all that happens until then would look older than what is known.
+ */
+export function followClockBack({ life }: Container, byMs: number, nowMs: number): void {
+  if (life === undefined) return;
+  const { startedAtMs, endedAtMs, previousEndedAtMs } = life;
+  const latestMs = Math.max(startedAtMs ?? -Infinity, endedAtMs ?? -Infinity, previousEndedAtMs ?? -Infinity);
+  if (latestMs <= nowMs) return;
+  const move = (atMs: number | undefined): number | undefined => (atMs === undefined ? undefined : atMs + byMs);
+  life.startedAtMs = move(startedAtMs);
+  life.endedAtMs = move(endedAtMs);
+  life.previousEndedAtMs = move(previousEndedAtMs);
+  life.movedMs = (life.movedMs ?? 0) + byMs;
 }
 
 /**
  * The runtime was asked how the container stands. Works out which ends and restarts were missed since we last knew:
  * while the runtime or the connection to it was down, or before its events reached us.
  */
-export function reconcile(container: Container, seen: ContainerSeen): Transition[] {
+export function reconcile(container: Container, seen: ContainerSeen, nowMs: number): Transition[] {
   const missed = countMissedRestarts(container, seen);
   container.runtimeRestartCount = seen.restartCount ?? container.runtimeRestartCount;
   if (seen.startedAtMs === undefined) return [];
   const { life } = container;
   if (life === undefined) {
-    container.life = firstLife(seen);
+    container.life = firstLife(seen, nowMs);
     if (!seen.running) container.workload.lastExitCode = seen.exitCode;
     return [];
   }
-  if (isOlderThan(seen, life)) return [];
-  if (isSameLife(seen, life)) return [...nameRestart(container, seen), ...confirm(container, seen)];
-  return catchUp(container, seen, Math.max(1, missed));
+  if (isOlderThan(seen, life, nowMs)) return [];
+  if (isSameLife(seen, life, nowMs))
+    return [...nameRestart(container, seen, nowMs), ...confirm(container, seen, nowMs)];
+  return catchUp(container, seen, Math.max(1, missed), nowMs);
 }
 
 /** Lives went by unseen: ends the one we knew, and tells of each restart that the runtime counted. */
-function catchUp(container: Container, seen: ContainerSeen, restarts: number): Transition[] {
-  const beganAtMs = seen.startedAtMs ?? seen.atMs;
+function catchUp(container: Container, seen: ContainerSeen, restarts: number, nowMs: number): Transition[] {
+  const next = begun(seen.startedAtMs ?? seen.atMs, nowMs, 'inspection');
+  const beganAtMs = next.startedAtMs;
   const transitions = endUnseen(container, Math.min(seen.finishedAtMs ?? beganAtMs, beganAtMs));
   for (let n = 1; n < restarts; n++) {
     transitions.push(restart(container, { beganUnderOurEyes: false }), ...endUnseen(container, beganAtMs));
   }
-  transitions.push(restart(container, { startedAtMs: beganAtMs, beginToldBy: 'inspection', beganUnderOurEyes: false }));
-  return [...transitions, ...confirm(container, seen)];
+  transitions.push(restart(container, next));
+  return [...transitions, ...confirm(container, seen, nowMs)];
 }
 
 /** The life is the one we know: takes over the pid while it runs, its end or the exit code once it ended. */
-function confirm(container: Container, seen: ContainerSeen): Transition[] {
+function confirm(container: Container, seen: ContainerSeen, nowMs: number): Transition[] {
   const { life } = container;
   if (life === undefined) return [];
   if (life.endedAtMs !== undefined) {
     noteExitCode(container, life, life.exitCode ?? seen.exitCode);
     return [];
   }
-  life.startedAtMs = seen.startedAtMs;
-  life.beginToldBy = 'inspection';
+  const startedAtMs = notInFuture(seen.startedAtMs! + (life.movedMs ?? 0), nowMs);
+  Object.assign(life, { startedAtMs, movedMs: startedAtMs - seen.startedAtMs!, beginToldBy: 'inspection' });
   life.pid = seen.pid ?? life.pid;
-  return seen.running ? [] : [endLife(container, seen.finishedAtMs ?? seen.atMs, seen.exitCode, 'inspection')];
+  if (seen.running) return [];
+  return [endLife(container, notInFuture(seen.finishedAtMs ?? seen.atMs, nowMs), seen.exitCode, 'inspection')];
 }
 
 /**
  * A container that was new to us started under our eyes, and the inspection says that it had run before: that start
  * was a restart.
  */
-function nameRestart(container: Container, seen: ContainerSeen): Transition[] {
+function nameRestart(container: Container, seen: ContainerSeen, nowMs: number): Transition[] {
   const { life } = container;
-  const ranBefore = seen.running && seen.finishedAtMs !== undefined;
-  if (!life?.beganUnderOurEyes || life.previousEndedAtMs !== undefined || !ranBefore) return [];
-  life.previousEndedAtMs = seen.finishedAtMs;
-  const previous: Life = { endedAtMs: seen.finishedAtMs, endToldBy: 'inspection', beganUnderOurEyes: false };
-  return [{ kind: 'life_restarted', container, atMs: seen.startedAtMs ?? seen.atMs, life, previous }];
+  if (!seen.running || seen.finishedAtMs === undefined) return [];
+  if (!life?.beganUnderOurEyes || life.previousEndedAtMs !== undefined) return [];
+  const endedAtMs = notInFuture(seen.finishedAtMs, nowMs);
+  life.previousEndedAtMs = endedAtMs;
+  const previous: Life = { endedAtMs, endToldBy: 'inspection', beganUnderOurEyes: false };
+  const atMs = notInFuture(seen.startedAtMs ?? seen.atMs, nowMs);
+  return [{ kind: 'life_restarted', container, atMs, life, previous }];
 }
 
-function firstLife(seen: ContainerSeen): Life {
-  const { startedAtMs, pid } = seen;
-  const life: Life = { startedAtMs, pid, beginToldBy: 'inspection', beganUnderOurEyes: false };
+function firstLife(seen: ContainerSeen, nowMs: number): Life {
+  const life: Life = { ...begun(seen.startedAtMs!, nowMs, 'inspection'), pid: seen.pid };
   if (seen.running) return life;
-  return { ...life, endedAtMs: seen.finishedAtMs ?? seen.atMs, exitCode: seen.exitCode, endToldBy: 'inspection' };
+  const endedAtMs = notInFuture(seen.finishedAtMs ?? seen.atMs, nowMs);
+  return { ...life, endedAtMs, exitCode: seen.exitCode, endToldBy: 'inspection' };
+}
+
+/** A life whose begin we were told of. */
+function begun(toldAtMs: number, nowMs: number, beginToldBy: Teller): Life & { startedAtMs: number } {
+  const startedAtMs = notInFuture(toldAtMs, nowMs);
+  const movedMs = startedAtMs - toldAtMs;
+  return { startedAtMs, movedMs, beginToldBy, beganUnderOurEyes: beginToldBy === 'event' };
+}
+
+/** A time later than now was written down before the clock was set back, and when that was by this clock nobody knows. */
+function notInFuture(toldAtMs: number, nowMs: number): number {
+  return toldAtMs <= nowMs + clockGrainMs ? toldAtMs : nowMs;
 }
 
 function countMissedRestarts(container: Container, seen: ContainerSeen): number {
@@ -153,8 +193,8 @@ function countMissedRestarts(container: Container, seen: ContainerSeen): number 
 }
 
 /** The answer was given before something that we know already. */
-function isOlderThan(seen: ContainerSeen, life: Life): boolean {
-  if (seen.running && life.endedAtMs !== undefined && isSameLife(seen, life)) return true;
+function isOlderThan(seen: ContainerSeen, life: Life, nowMs: number): boolean {
+  if (isSameLife(seen, life, nowMs)) return seen.running && life.endedAtMs !== undefined;
   return isBefore(seen.startedAtMs!, life);
 }
 
@@ -170,9 +210,14 @@ function isBefore(atMs: number, life: Life): boolean {
  * Two inspections of one life give the same StartedAt to the digit. An event comes after it, and not before the end
  * of the life before.
  */
-function isSameLife({ startedAtMs }: ContainerSeen, life: Life): boolean {
-  if (life.startedAtMs === undefined) return life.endedAtMs === undefined || startedAtMs! < life.endedAtMs;
-  const lagMs = life.startedAtMs - startedAtMs!;
+function isSameLife({ startedAtMs, running }: ContainerSeen, life: Life, nowMs: number): boolean {
+  const { endedAtMs, movedMs = 0 } = life;
+  if (life.startedAtMs === undefined) {
+    if (endedAtMs === undefined || startedAtMs! < endedAtMs - movedMs) return true;
+    // It says only that the clock was set back since: then one that has ended is the one that we saw end.
+    return startedAtMs! > nowMs && !running;
+  }
+  const lagMs = life.startedAtMs - movedMs - startedAtMs!;
   if (life.beginToldBy === 'inspection') return Math.abs(lagMs) <= clockGrainMs;
   return lagMs >= -clockGrainMs && lagMs <= sameMomentMs;
 }

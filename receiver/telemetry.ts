@@ -20,6 +20,7 @@ export class Telemetry {
   readonly #unknown: Counter;
   readonly #accepted: Record<Items, Counter>;
   readonly #refused: Record<Items, Counter>;
+  readonly #clockJumps = { back: 0, forward: 0 };
   #refusing = false;
 
   constructor({ id, meter, logger }: ComponentSettings, table: ContainerTable) {
@@ -53,6 +54,16 @@ export class Telemetry {
         description: 'Observations of containers that found no room in the table.',
       })
       .addCallback((result) => result.observe(table.refused, this.#receiver));
+    meter
+      .createObservableCounter('exit137_clock_jumps', {
+        unit: '{jump}',
+        description: "Times that the node's wall clock was moved, by direction: back or forward.",
+      })
+      .addCallback((result) => {
+        for (const direction of directions)
+          result.observe(this.#clockJumps[direction], { ...this.#receiver, direction });
+      });
+    table.watch({ clockJumped: (byMs) => this.#clockJumped(byMs) });
   }
 
   /** Watches a source; `decided` is called once it works or has failed for the first time. */
@@ -115,7 +126,15 @@ export class Telemetry {
     if (!this.#refusing) this.#logger.warn('pipeline refuses data', { items, error: reason });
     this.#refusing = true;
   }
+
+  #clockJumped(byMs: number): void {
+    this.#clockJumps[byMs < 0 ? 'back' : 'forward']++;
+    const how = byMs < 0 ? 'back' : 'forward, or the node slept';
+    this.#logger.warn(`the node's clock was set ${how}`, { seconds: Math.abs(Math.round(byMs)) / 1000 });
+  }
 }
+
+const directions = ['back', 'forward'] as const;
 
 type Items = 'log_records' | 'metric_points';
 

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { ContainerTable } from '../../receiver/container-table.ts';
+import type { Transition } from '../../receiver/life.ts';
 import type { Observation } from '../../receiver/observation.ts';
+import { NodeClock } from './node-clock.ts';
 import { idOf, observationsOf } from './observations.ts';
 
 const id = idOf(1);
@@ -11,9 +13,11 @@ const { started, exited, removed, seen } = observationsOf(id);
 /** What the table tells of these observations: `ended 137` or `restarted`. */
 function tell(...observations: Observation[]): string[] {
   const table = new ContainerTable(10);
-  return observations
-    .flatMap((observation) => table.apply(observation))
-    .map((turn) => (turn.kind === 'life_restarted' ? 'restarted' : `ended ${turn.life.exitCode ?? 'unknown'}`));
+  return observations.flatMap((observation) => table.apply(observation)).map(inWords);
+}
+
+function inWords(turn: Transition): string {
+  return turn.kind === 'life_restarted' ? 'restarted' : `ended ${turn.life.exitCode ?? 'unknown'}`;
 }
 
 describe('the lives of a container', () => {
@@ -139,6 +143,212 @@ describe('the lives of a container', () => {
         const told = tell(...observations).map((turn) => turn.split(' ')[0]);
         for (const [index, turn] of told.entries()) assert.ok(turn === 'restarted' || told[index - 1] !== 'ended');
       }),
+    );
+  });
+});
+
+describe('the lives of a container when the clock jumps', () => {
+  const hourMs = 3_600_000;
+  const noonMs = Date.UTC(2026, 10, 21, 12);
+  const minutes = (count: number): number => count * 60_000;
+
+  /** Observations are made from the time on the clock; `jump` sets it. */
+  function onNode() {
+    const clock = new NodeClock(noonMs);
+    const table = new ContainerTable(10, clock.read);
+    const told: Transition[] = [];
+    return {
+      clock,
+      table,
+      told,
+      words: () => told.map(inWords),
+      take: (observation: Observation) => told.push(...table.apply(observation)),
+    };
+  }
+
+  it('tells a live exit and restart though the life began in what is now the future', () => {
+    for (const first of [started(noonMs), seen(noonMs, { startedAtMs: noonMs - 10, pid: 1 })]) {
+      const { clock, take, words } = onNode();
+      take(first);
+      clock.pass(minutes(5));
+      clock.jump(-hourMs);
+      clock.pass(1000);
+      take(exited(clock.wallMs - 1, 137));
+      clock.pass(100);
+      take(started(clock.wallMs - 1));
+      clock.pass(100);
+      take(exited(clock.wallMs - 1, 1));
+      assert.deepEqual(words(), ['ended 137', 'restarted', 'ended 1']);
+    }
+  });
+
+  it('tells a live restart though the end before it lies in what is now the future', () => {
+    const { clock, take, words } = onNode();
+    take(started(noonMs));
+    clock.pass(100);
+    take(exited(clock.wallMs, 2));
+    clock.jump(-2000);
+    clock.pass(100);
+    take(started(clock.wallMs));
+    clock.pass(100);
+    take(exited(clock.wallMs, 3));
+    assert.deepEqual(words(), ['ended 2', 'restarted', 'ended 3']);
+  });
+
+  it('knows how long a life took that began before the clock was set back', () => {
+    const { clock, take, told } = onNode();
+    take(started(noonMs));
+    clock.pass(minutes(5));
+    clock.jump(-hourMs);
+    clock.pass(minutes(5));
+    take(exited(clock.wallMs, 0));
+    assert.equal(told[0]!.atMs - told[0]!.life.startedAtMs!, minutes(10));
+  });
+
+  it('takes the runtime’s record of a life for the same one, though the clock was set back since', () => {
+    for (const first of [started(noonMs), seen(noonMs, { startedAtMs: noonMs - 10, pid: 1 })]) {
+      const { clock, take, words, table } = onNode();
+      take(first);
+      clock.pass(minutes(5));
+      clock.jump(-hourMs);
+      take(seen(clock.wallMs, { startedAtMs: noonMs - 10, pid: 1 }));
+      clock.pass(minutes(1));
+      take(exited(clock.wallMs, 137));
+      const record = { running: false, startedAtMs: noonMs - 10, finishedAtMs: clock.wallMs - 1, exitCode: 137 };
+      take(seen(clock.wallMs, record));
+      clock.pass(2 * hourMs);
+      take(seen(clock.wallMs, record));
+      assert.deepEqual(words(), ['ended 137']);
+      assert.equal(table.get(id)?.life?.pid, 1);
+    }
+  });
+
+  it('takes the record of an end from before the clock was set back for the end that it knows', () => {
+    const { clock, take, words } = onNode();
+    take(exited(noonMs, 4));
+    clock.jump(-minutes(10));
+    for (const agoMs of [minutes(1), minutes(30)]) {
+      take(seen(clock.wallMs, { running: false, startedAtMs: noonMs - agoMs, finishedAtMs: noonMs - 1, exitCode: 4 }));
+    }
+    assert.deepEqual(words(), ['ended 4']);
+  });
+
+  it('tells the exit of a life that it found with its begin in the future', () => {
+    const { clock, take, words, told } = onNode();
+    take(seen(clock.wallMs, { startedAtMs: noonMs + hourMs, pid: 7 }));
+    clock.pass(minutes(1));
+    take(seen(clock.wallMs, { startedAtMs: noonMs + hourMs, pid: 7 }));
+    clock.pass(minutes(1));
+    take(exited(clock.wallMs, 5));
+    take(
+      seen(clock.wallMs, { running: false, startedAtMs: noonMs + hourMs, finishedAtMs: clock.wallMs - 1, exitCode: 5 }),
+    );
+    clock.pass(minutes(1));
+    take(started(clock.wallMs));
+    assert.deepEqual(words(), ['ended 5', 'restarted']);
+    assert.equal(told[0]!.atMs, noonMs + minutes(2));
+  });
+
+  it('tells of nothing that it happened later than now', () => {
+    const { clock, take, told } = onNode();
+    take(started(noonMs));
+    clock.pass(minutes(1));
+    const diedAtMs = clock.wallMs;
+    clock.jump(-hourMs);
+    take(exited(diedAtMs, 1));
+    assert.equal(told[0]!.atMs, clock.wallMs);
+  });
+
+  it('counts nothing twice that was on the way while the clock was set back', () => {
+    const { clock, take, words } = onNode();
+    take(started(noonMs));
+    clock.pass(minutes(1));
+    const diedAtMs = clock.wallMs;
+    take(seen(diedAtMs, { running: false, startedAtMs: noonMs - 10, finishedAtMs: diedAtMs - 1, exitCode: 6 }));
+    clock.jump(-hourMs);
+    clock.pass(250);
+    take(exited(diedAtMs, 6));
+    assert.deepEqual(words(), ['ended 6']);
+  });
+
+  it('has no kept time in the future after the clock was set back, nor a begin of its counters', () => {
+    const { clock, take, table } = onNode();
+    const { appeared } = observationsOf(id);
+    take(appeared(noonMs));
+    take(started(noonMs + 1));
+    clock.pass(minutes(1));
+    clock.jump(-hourMs);
+    table.expire(0);
+    const { life, memcgSinceMs, workload } = table.get(id)!;
+    for (const atMs of [life?.startedAtMs, memcgSinceMs, workload.firstSeenAtMs]) {
+      assert.ok(Math.abs(atMs! - (noonMs - hourMs)) <= 1);
+    }
+  });
+
+  it('leaves the counters’ begin alone where that is past by either clock', () => {
+    const { clock, take, table } = onNode();
+    take(started(noonMs));
+    clock.pass(2 * hourMs);
+    for (const byMs of [-hourMs, 12 * hourMs]) {
+      clock.jump(byMs);
+      table.expire(0);
+      assert.equal(table.get(id)!.workload.firstSeenAtMs, noonMs);
+    }
+  });
+
+  const jumps = fc.oneof(
+    fc.constant(0),
+    fc.integer({ min: -10 * hourMs, max: 10 * hourMs }),
+    fc.integer({ min: -3000, max: 3000 }),
+  );
+  const run = fc.record({
+    runsMs: fc.integer({ min: 300, max: 2 * hourMs }),
+    downMs: fc.integer({ min: 300, max: 2 * hourMs }),
+    lagMs: fc.integer({ min: 0, max: 250 }),
+    inspected: fc.boolean(),
+    whileRunning: jumps,
+    exitInFlight: jumps,
+    whileDown: jumps,
+    startInFlight: jumps,
+  });
+
+  it('tells each live end and restart once, wherever and however often the clock jumps', () => {
+    fc.assert(
+      fc.property(fc.array(run, { minLength: 1, maxLength: 8 }), (runs) => {
+        const { clock, table, take, words } = onNode();
+        const expected: string[] = [];
+        let finishedAtMs: number | undefined;
+        for (const [index, life] of runs.entries()) {
+          const startedAtMs = clock.wallMs;
+          clock.pass(5);
+          const startToldAtMs = clock.wallMs;
+          clock.jump(life.startInFlight);
+          clock.pass(life.lagMs);
+          take(started(startToldAtMs));
+          if (index > 0) expected.push('restarted');
+          if (life.inspected) take(seen(clock.wallMs, { startedAtMs, finishedAtMs, pid: index }));
+          clock.pass(life.runsMs / 2);
+          clock.jump(life.whileRunning);
+          table.expire(0);
+          if (life.inspected) take(seen(clock.wallMs, { startedAtMs, finishedAtMs, pid: index }));
+          clock.pass(life.runsMs / 2);
+          finishedAtMs = clock.wallMs;
+          clock.pass(1);
+          const endToldAtMs = clock.wallMs;
+          clock.jump(life.exitInFlight);
+          clock.pass(life.lagMs);
+          take(exited(endToldAtMs, index));
+          expected.push(`ended ${index}`);
+          const record = { running: false, startedAtMs, finishedAtMs, exitCode: index };
+          if (life.inspected) take(seen(clock.wallMs, record));
+          clock.pass(life.downMs / 2);
+          clock.jump(life.whileDown);
+          table.expire(0);
+          clock.pass(life.downMs / 2);
+        }
+        assert.deepEqual(words(), expected);
+      }),
+      { numRuns: 300 },
     );
   });
 });
