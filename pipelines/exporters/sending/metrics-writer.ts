@@ -132,9 +132,12 @@ function isOfNumbers(metric: MetricData): metric is SumMetricData | GaugeMetricD
 function visitShape({ scopeMetrics }: ResourceMetrics, visit: (part: unknown) => boolean): boolean {
   for (const { scope, metrics } of scopeMetrics) {
     if (!visit(scope)) return false;
-    for (const metric of metrics) {
+    // Without iterators, which would be most of the garbage of a collection: here and in writeNumbers.
+    for (let index = 0; index < metrics.length; index++) {
+      const metric = metrics[index]!;
+      const { dataPoints } = metric;
       if (!visit(metric.descriptor) || !visit(kindOf(metric))) return false;
-      for (const point of metric.dataPoints) if (!visit(point.attributes)) return false;
+      for (let n = 0; n < dataPoints.length; n++) if (!visit(dataPoints[n]!.attributes)) return false;
     }
   }
   return true;
@@ -163,12 +166,14 @@ function writeNumbers(
   points: readonly number[],
   { scopeMetrics }: ResourceMetrics,
 ): void {
-  let index = 0;
+  let place = 0;
   for (const { metrics } of scopeMetrics) {
-    for (const metric of metrics) {
-      const isInt = metric.descriptor.valueType === ValueType.INT;
-      for (const { startTime, endTime, value } of metric.dataPoints as DataPoint<number>[]) {
-        const at = offset + points[index++]!;
+    for (let index = 0; index < metrics.length; index++) {
+      const { descriptor, dataPoints } = metrics[index]!;
+      const isInt = descriptor.valueType === ValueType.INT;
+      for (let n = 0; n < dataPoints.length; n++) {
+        const { startTime, endTime, value } = dataPoints[n] as DataPoint<number>;
+        const at = offset + points[place++]!;
         numbers.startTime(at, startTime);
         numbers.time(at + TIME_OFFSET, endTime);
         if (isInt) numbers.int64(at + VALUE_OFFSET, value);
@@ -219,7 +224,9 @@ class Nanoseconds {
   #seconds = 0;
   #nanoseconds = 0;
 
-  of([seconds, nanoseconds]: HrTime): this {
+  of(time: HrTime): this {
+    const seconds = time[0];
+    const nanoseconds = time[1];
     if (seconds === this.#seconds && nanoseconds === this.#nanoseconds) return this;
     this.#seconds = seconds;
     this.#nanoseconds = nanoseconds;
