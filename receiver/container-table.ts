@@ -10,8 +10,6 @@ export interface Container {
   runtime?: RuntimeName;
   name?: string;
   image?: string;
-  labels?: Readonly<Record<string, string>>;
-  paused: boolean;
   /** The present life, or the last one. */
   life?: Life;
   /** Restarts by restart policy over its whole life, as the runtime counts them. */
@@ -23,8 +21,10 @@ export interface Container {
   workload: Workload;
   /** Its own memory limit when it was last read; absent where there is none. */
   limitBytes?: number;
-  /** Since when it neither runs nor has a memory cgroup. */
+  /** When we learned that it neither runs nor has a memory cgroup. */
   goneAtMs?: number;
+  /** When it was last told of, where its memory cgroup is gone and the runtime has not told its end, nor that it runs. */
+  lostSightAtMs?: number;
   /** Counts up when a fact that telemetry bears has changed: whoever caches what it made of them compares this. */
   factsVersion: number;
 }
@@ -33,7 +33,17 @@ export interface Container {
 export interface TableWatcher {
   /** The node's clock was moved, back where `byMs` is less than 0. */
   clockJumped(byMs: number): void;
+  /** So many containers were forgotten that are gone, and no runtime told their end. */
+  forgotUnended(count: number): void;
 }
+
+/**
+ * Why a container is forgotten: its end was told and the grace period is over; it is gone and no runtime told its end;
+ * another needs the room.
+ */
+export const forgetReasons = ['ended', 'not_seen', 'no_room'] as const;
+
+export type ForgetReason = (typeof forgetReasons)[number];
 
 /** The receiver's only state: what is known of each container of this node, bounded in number. */
 export class ContainerTable {
@@ -43,6 +53,8 @@ export class ContainerTable {
   #watcher: TableWatcher | undefined;
   /** Observations of containers that found no room. */
   refused = 0;
+  /** Containers that were forgotten. */
+  readonly forgotten: Record<ForgetReason, number> = { ended: 0, not_seen: 0, no_room: 0 };
 
   /** `readClock` tells the time. */
   constructor(maxContainers: number, readClock?: () => Instant) {
@@ -82,6 +94,7 @@ export class ContainerTable {
       case 'memcg_gone':
         return this.#update(this.get(observation.containerId), observation, nowMs);
       default:
+        if ('containerId' in observation) seeAgain(this.get(observation.containerId), nowMs);
         return [];
     }
   }
@@ -100,12 +113,22 @@ export class ContainerTable {
     return container;
   }
 
-  /** Forgets the containers that were gone before `goneBeforeMs`. */
+  /** Forgets the containers that were gone, or of which nobody has told, before `goneBeforeMs`. */
   expire(goneBeforeMs: number): void {
     this.#readClock();
-    for (const { id, goneAtMs } of this.#containers.values()) {
-      if (goneAtMs !== undefined && goneAtMs < goneBeforeMs) this.#containers.delete(id);
+    let unended = 0;
+    for (const container of this.#containers.values()) {
+      if ((sightLostAt(container) ?? Infinity) >= goneBeforeMs) continue;
+      const reason = container.goneAtMs === undefined ? 'not_seen' : 'ended';
+      if (reason === 'not_seen') unended++;
+      this.#forget(container, reason);
     }
+    if (unended > 0) this.#watcher?.forgotUnended(unended);
+  }
+
+  #forget({ id }: Container, reason: ForgetReason): void {
+    this.#containers.delete(id);
+    this.forgotten[reason]++;
   }
 
   /** The time of now. Where the clock has jumped the kept times follow. */
@@ -121,8 +144,9 @@ export class ContainerTable {
     if (container === undefined) return [];
     const transitions = takeIn(container, observation, nowMs);
     const present = container.memcg !== undefined || isRunning(container);
-    if (present) container.goneAtMs = undefined;
-    else container.goneAtMs ??= Math.min(observation.atMs, nowMs);
+    // Not when it ended: that can be long ago, and its last counts are still to be sent.
+    container.goneAtMs = present ? undefined : (container.goneAtMs ?? nowMs);
+    keepSight(container, observation, nowMs);
     return transitions;
   }
 
@@ -133,7 +157,6 @@ export class ContainerTable {
     }
     const container: Container = {
       id: containerId,
-      paused: false,
       factsVersion: 0,
       workload: makeWorkload(atMs),
     };
@@ -144,11 +167,37 @@ export class ContainerTable {
   #forgetLongestGone(): boolean {
     let longest: Container | undefined;
     for (const container of this.#containers.values()) {
-      if (container.goneAtMs === undefined) continue;
-      if (longest?.goneAtMs === undefined || container.goneAtMs < longest.goneAtMs) longest = container;
+      const atMs = sightLostAt(container);
+      if (atMs === undefined) continue;
+      if (longest === undefined || atMs < sightLostAt(longest)!) longest = container;
     }
-    return longest !== undefined && this.#containers.delete(longest.id);
+    if (longest === undefined) return false;
+    this.#forget(longest, 'no_room');
+    return true;
   }
+}
+
+/** Since when it counts as gone; undefined while it is there. */
+function sightLostAt({ goneAtMs, lostSightAtMs }: Container): number | undefined {
+  return goneAtMs ?? lostSightAtMs;
+}
+
+/**
+ * What has lost its cgroup does not run any more, whatever a runtime said before. Mostly the runtime tells the end at
+ * once; where it is gone for good nobody ever will.
+ */
+function keepSight(container: Container, observation: ContainerObservation, nowMs: number): void {
+  const { lostSightAtMs } = container;
+  const saysItRuns =
+    observation.kind === 'container_started' ||
+    (observation.kind === 'container_seen' && observation.atMs >= (lostSightAtMs ?? -Infinity));
+  if (container.memcg !== undefined || !isRunning(container) || saysItRuns) container.lostSightAtMs = undefined;
+  else if (lostSightAtMs !== undefined || observation.kind === 'memcg_gone') container.lostSightAtMs = nowMs;
+}
+
+/** Somebody has told of it. */
+function seeAgain(container: Container | undefined, nowMs: number): void {
+  if (container?.lostSightAtMs !== undefined) container.lostSightAtMs = nowMs;
 }
 
 /** True while its main process runs, as far as a runtime told. */
@@ -176,8 +225,9 @@ type ContainerObservation = Extract<
  * comparable with what the runtime wrote down at the time.
  */
 function followClock(container: Container, byMs: number, nowMs: number): void {
-  const { goneAtMs, memcgSinceMs, workload } = container;
+  const { goneAtMs, lostSightAtMs, memcgSinceMs, workload } = container;
   if (goneAtMs !== undefined) container.goneAtMs = goneAtMs + byMs;
+  if (lostSightAtMs !== undefined) container.lostSightAtMs = lostSightAtMs + byMs;
   if (byMs > 0) return;
   followClockBack(container, byMs, nowMs);
   if (memcgSinceMs !== undefined && memcgSinceMs > nowMs) container.memcgSinceMs = memcgSinceMs + byMs;
@@ -188,17 +238,14 @@ function takeIn(container: Container, observation: ContainerObservation, nowMs: 
   switch (observation.kind) {
     case 'container_seen':
       learn(container, observation);
-      container.paused = observation.paused;
       return reconcile(container, observation, nowMs);
     case 'container_started':
       learn(container, observation);
       return begin(container, observation.atMs, nowMs);
     case 'container_exited':
       learn(container, observation);
-      container.paused = false;
       return end(container, observation.atMs, observation.exitCode, nowMs);
     case 'container_paused':
-      container.paused = observation.paused;
       return [];
     case 'container_renamed':
       learn(container, observation);
@@ -217,13 +264,11 @@ function takeIn(container: Container, observation: ContainerObservation, nowMs: 
 }
 
 /** Takes over what is new; what the observation does not know stays as it was. */
-function learn(container: Container, { runtime, name, image, labels }: Partial<ContainerFacts>): void {
+function learn(container: Container, { runtime, name, image }: Partial<ContainerFacts>): void {
   const before = { ...container };
   container.runtime = runtime ?? container.runtime;
   container.name = name ?? container.name;
   container.image = image ?? container.image;
-  container.labels = labels ?? container.labels;
-  // Labels stand in no telemetry.
   const keys = ['runtime', 'name', 'image'] as const;
   if (keys.some((key) => before[key] !== container[key])) container.factsVersion++;
 }

@@ -1,7 +1,7 @@
 import type { Counter } from '@opentelemetry/api';
 import type { ComponentSettings, Logger } from '../pipelines/component.ts';
 import { describeError } from '../pipelines/errors.ts';
-import type { ContainerTable } from './container-table.ts';
+import { forgetReasons, type ContainerTable } from './container-table.ts';
 import type { Observation } from './observation.ts';
 import type { SourceWatcher } from './source.ts';
 
@@ -63,7 +63,19 @@ export class Telemetry {
         for (const direction of directions)
           result.observe(this.#clockJumps[direction], { ...this.#receiver, direction });
       });
-    table.watch({ clockJumped: (byMs) => this.#clockJumped(byMs) });
+    meter
+      .createObservableCounter('exit137_containers_forgotten', {
+        unit: '{container}',
+        description: 'Containers that left the table, by reason: ended, not_seen (no runtime told the end) or no_room.',
+      })
+      .addCallback((result) => {
+        for (const reason of forgetReasons) result.observe(table.forgotten[reason], { ...this.#receiver, reason });
+      });
+    table.watch({
+      clockJumped: (byMs) => this.#clockJumped(byMs),
+      forgotUnended: (containers) =>
+        this.#logger.warn('forgets containers that are gone, though no runtime told their end', { containers }),
+    });
   }
 
   /** Watches a source; `decided` is called once it works or has failed for the first time. */
