@@ -12,7 +12,7 @@ export interface Container {
   image?: string;
   /** The present life, or the last one. */
   life?: Life;
-  /** Restarts by restart policy over its whole life, as the runtime counts them. */
+  /** Restarts by restart policy, as the runtime counted them when it was last asked, and those that were told since. */
   runtimeRestartCount?: number;
   /** Its memory cgroup, while that is there. */
   memcg?: string;

@@ -111,19 +111,24 @@ export function followClockBack({ life }: Container, byMs: number, nowMs: number
  * while the runtime or the connection to it was down, or before its events reached us.
  */
 export function reconcile(container: Container, seen: ContainerSeen, nowMs: number): Transition[] {
-  const missed = countMissedRestarts(container, seen);
-  container.runtimeRestartCount = seen.restartCount ?? container.runtimeRestartCount;
   if (seen.startedAtMs === undefined) return [];
+  const { life } = container;
+  if (life !== undefined && isOlderThan(seen, life, nowMs)) return [];
+  const transitions = takeOver(container, seen, nowMs);
+  container.runtimeRestartCount = seen.restartCount ?? container.runtimeRestartCount;
+  return transitions;
+}
+
+function takeOver(container: Container, seen: ContainerSeen, nowMs: number): Transition[] {
   const { life } = container;
   if (life === undefined) {
     container.life = firstLife(seen, nowMs);
     if (!seen.running) container.workload.lastExitCode = seen.exitCode;
     return [];
   }
-  if (isOlderThan(seen, life, nowMs)) return [];
   if (isSameLife(seen, life, nowMs))
     return [...nameRestart(container, seen, nowMs), ...confirm(container, seen, nowMs)];
-  return catchUp(container, seen, Math.max(1, missed), nowMs);
+  return catchUp(container, seen, Math.max(1, countMissedRestarts(container, seen)), nowMs);
 }
 
 /** Lives went by unseen: ends the one we knew, and tells of each restart that the runtime counted. */
@@ -218,8 +223,9 @@ function isSameLife({ startedAtMs, running }: ContainerSeen, life: Life, nowMs: 
     return startedAtMs! > nowMs && !running;
   }
   const lagMs = life.startedAtMs - movedMs - startedAtMs!;
+  const earliestMs = (life.previousEndedAtMs ?? -Infinity) - movedMs - clockGrainMs;
   if (life.beginToldBy === 'inspection') return Math.abs(lagMs) <= clockGrainMs;
-  return lagMs >= -clockGrainMs && lagMs <= sameMomentMs;
+  return lagMs >= -clockGrainMs && lagMs <= sameMomentMs && startedAtMs! >= earliestMs;
 }
 
 function isSameMoment(atMs: number, otherMs: number | undefined): boolean {
@@ -244,6 +250,7 @@ function noteExitCode({ workload }: Container, life: Life, exitCode: number | un
 
 function restart(container: Container, life: Life): LifeRestarted {
   const previous = container.life;
+  if (container.runtimeRestartCount !== undefined) container.runtimeRestartCount++;
   container.life = { ...life, previousEndedAtMs: previous?.endedAtMs };
   return {
     kind: 'life_restarted',

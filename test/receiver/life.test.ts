@@ -96,6 +96,56 @@ describe('the lives of a container', () => {
       ['ended unknown', 'restarted', 'ended unknown', 'restarted', 'ended unknown', 'restarted'],
     ],
     [
+      'restarts by policy that events told, and one that was missed',
+      [
+        seen(1000, { startedAtMs: 900, restartCount: 1 }),
+        exited(2000, 1),
+        started(2100),
+        exited(3000, 1),
+        started(3100),
+        seen(9000, { startedAtMs: 8000, finishedAtMs: 7900, restartCount: 4 }),
+      ],
+      ['ended 1', 'restarted', 'ended 1', 'restarted', 'ended unknown', 'restarted'],
+    ],
+    [
+      'an inspection that was answered before the events that came first',
+      [
+        seen(1000, { startedAtMs: 900, restartCount: 1 }),
+        exited(2000, 1),
+        started(2100),
+        seen(1990, { startedAtMs: 900, restartCount: 1 }),
+        seen(9000, { startedAtMs: 8000, finishedAtMs: 7900, restartCount: 3 }),
+      ],
+      ['ended 1', 'restarted', 'ended unknown', 'restarted'],
+    ],
+    [
+      'an inspection of an ended life answered before the next begin, which came first',
+      [
+        seen(1000, { startedAtMs: 900, restartCount: 1 }),
+        exited(2000, 1),
+        started(2100),
+        seen(2050, { running: false, startedAtMs: 900, finishedAtMs: 1999, exitCode: 1, restartCount: 1 }),
+        seen(2200, { startedAtMs: 2095, finishedAtMs: 1999, restartCount: 2 }),
+        seen(9000, { startedAtMs: 8000, finishedAtMs: 7900, restartCount: 4 }),
+      ],
+      ['ended 1', 'restarted', 'ended unknown', 'restarted', 'ended unknown', 'restarted'],
+    ],
+    [
+      'a start by hand, with which Docker counts from 0 again, and three restarts by policy that were missed',
+      [
+        seen(1000, { startedAtMs: 900, restartCount: 5 }),
+        exited(2000, 0),
+        started(2100),
+        seen(2110, { startedAtMs: 2095, finishedAtMs: 1999, restartCount: 0 }),
+        seen(9000, { startedAtMs: 8000, finishedAtMs: 7900, restartCount: 3 }),
+      ],
+      [
+        'ended 0',
+        'restarted',
+        ...['ended unknown', 'restarted', 'ended unknown', 'restarted', 'ended unknown', 'restarted'],
+      ],
+    ],
+    [
       'a restart and the next end that were missed',
       [
         seen(1000, { startedAtMs: 900 }),
@@ -113,6 +163,45 @@ describe('the lives of a container', () => {
   for (const [title, observations, expected] of cases) {
     it(title, () => assert.deepEqual(tell(...observations), expected));
   }
+
+  it('tells one hundred missed restarts of a runtime that counts more, and goes on from its count', () => {
+    const counts = (...observations: Observation[]) =>
+      tell(...observations).filter((word) => word === 'restarted').length;
+    const known = seen(1000, { startedAtMs: 900, restartCount: 0 });
+    const much = seen(9000, { startedAtMs: 8000, restartCount: Number.MAX_SAFE_INTEGER - 1 });
+    assert.equal(counts(known, seen(9000, { startedAtMs: 8000, restartCount: 100 })), 100);
+    assert.equal(counts(known, seen(9000, { startedAtMs: 8000, restartCount: 101 })), 100);
+    assert.equal(counts(known, much), 100);
+    assert.equal(counts(known, much, seen(9999, { startedAtMs: 9500, restartCount: Number.MAX_SAFE_INTEGER })), 101);
+  });
+
+  it('counts each restart once, whichever of them events tell and however late inspections are', () => {
+    const restarts = fc.record({ told: fc.boolean(), inspected: fc.boolean(), lateBy: fc.integer({ min: 0, max: 3 }) });
+    fc.assert(
+      fc.property(fc.array(restarts, { minLength: 1, maxLength: 12 }), (turns) => {
+        const observations: Observation[] = [seen(10, { startedAtMs: 5, restartCount: 0 })];
+        const late: { atTurn: number; observation: Observation }[] = [];
+        for (const [index, { told, inspected, lateBy }] of [
+          ...turns,
+          { told: false, inspected: true, lateBy: 0 },
+        ].entries()) {
+          const atMs = (index + 1) * 100_000;
+          if (told) observations.push(exited(atMs, 1), started(atMs + 110));
+          const restartCount = index + 1;
+          const observation = seen(atMs + 120, { startedAtMs: atMs + 100, finishedAtMs: atMs - 1, restartCount });
+          // After a gap the daemon is asked before it tells more.
+          const isGapOver = !told && turns[index + 1]?.told !== false;
+          if (inspected || isGapOver) late.push({ atTurn: index + (told ? lateBy : 0), observation });
+          for (const { atTurn, observation: due } of late.splice(0)) {
+            if (atTurn <= index) observations.push(due);
+            else late.push({ atTurn, observation: due });
+          }
+        }
+        const restarted = tell(...observations).filter((word) => word === 'restarted').length;
+        assert.equal(restarted, turns.length + 1);
+      }),
+    );
+  });
 
   it('takes the pid of the life it belongs to', () => {
     const table = new ContainerTable(10);
