@@ -69,6 +69,12 @@ const versionGuard = [
   '}',
 ].join('\n');
 
+/**
+ * Most of the start's code is never called again: drop what did not run between two full collections of garbage, not
+ * between six. 2 MB less resident memory; set here because the first line has no room for it.
+ */
+const v8Flags = "process.getBuiltinModule('node:v8').setFlagsFromString('--bytecode-old-age=1');";
+
 /** CommonJS packages inside an ES module still expect these three. */
 const commonJsNames = [
   "import { createRequire as __createRequire } from 'node:module';",
@@ -79,11 +85,11 @@ const commonJsNames = [
 
 /**
  * How the bundle is started when it is run as a program; 127 characters at most for kernels before 5.1. Small heap
- * generations, no helper threads, one compiler less, code for size, and memory given back to the system early: 30 MB
- * less resident memory with 250 containers.
+ * generations, no helper threads, code for size, no second optimising compiler, whose own pages alone are 4 MB, and memory
+ * given back to the system early: 30 MB less resident memory with 250 containers.
  */
 const interpreter =
-  '#!/usr/bin/env -S MALLOC_TRIM_THRESHOLD_=65536 node --max-semi-space-size=1 --single-threaded --optimize-for-size --no-maglev';
+  '#!/usr/bin/env -S MALLOC_TRIM_THRESHOLD_=65536 node --max-semi-space-size=1 --single-threaded --optimize-for-size --no-opt';
 
 const outfile = 'dist/main.mjs';
 
@@ -95,7 +101,7 @@ await build({
   format: 'esm',
   target: 'node22',
   plugins: [withoutUnused, builtinsOnDemand],
-  banner: { js: `${interpreter}\n${versionGuard}\n${commonJsNames}` },
+  banner: { js: `${interpreter}\n${versionGuard}\n${v8Flags}\n${commonJsNames}` },
   // Whitespace and dead branches go; names stay, so that a stack trace can be read.
   minifyWhitespace: true,
   minifySyntax: true,
