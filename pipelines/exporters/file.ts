@@ -145,7 +145,7 @@ class FileExporter implements Exporter {
     try {
       return toRequests(data, serialize, countItems, MAX_LINE_BYTES);
     } catch (error) {
-      this.#telemetry[kind].dropped(data.length, 'permanent_error');
+      this.#telemetry[kind].dropped(countItems(data), 'permanent_error');
       throw new PermanentError('cannot serialise data', { cause: error });
     }
   }

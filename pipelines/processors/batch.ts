@@ -59,6 +59,7 @@ class Batcher<Item> implements Component {
   #held: Item[] = [];
   #heldSize = 0;
   #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
   readonly #passing = new Set<Promise<void>>();
 
   constructor(
@@ -81,6 +82,7 @@ class Batcher<Item> implements Component {
   async start(): Promise<void> {}
 
   async shutdown(deadline: AbortSignal): Promise<void> {
+    this.#stopped = true;
     this.#flush();
     await Promise.race([Promise.all(this.#passing), aborted(deadline)]);
   }
@@ -93,9 +95,34 @@ class Batcher<Item> implements Component {
     if (this.#passing.size >= mostPassing) {
       throw new Error(`cannot hold more: the next component has not taken the last ${mostPassing} batches`);
     }
-    if (this.#config.timeout === 0) return this.#pass([...items]);
+    if (this.#config.timeout === 0 || this.#stopped) return this.#passAtOnce(items);
     for (const item of items) this.#hold(item);
     if (this.#heldSize > 0) this.#timer ??= setTimeout(() => this.#flush(), this.#config.timeout);
+  }
+
+  async #passAtOnce(items: readonly Item[]): Promise<void> {
+    const results = await Promise.allSettled(this.#split(items).map((part) => this.#pass(part)));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  /** Batches up to the maximum, each but the last as large as can be. */
+  #split(items: readonly Item[]): Item[][] {
+    const max = this.#config.send_batch_max_size || Infinity;
+    const batches: Item[][] = [];
+    let batchSize = 0;
+    for (const item of items) {
+      const size = this.#sizeOf(item);
+      const last = batches.at(-1);
+      if (last === undefined || batchSize + size > max) {
+        batches.push([item]);
+        batchSize = size;
+      } else {
+        last.push(item);
+        batchSize += size;
+      }
+    }
+    return batches;
   }
 
   #hold(item: Item): void {

@@ -59,15 +59,22 @@ export class MetricsWriter {
   /** Memory of an earlier request, for the next one: the garbage of large requests is collected late. */
   #spare: ArrayBuffer | undefined;
 
-  /** Takes back what `write` returned, once nobody reads it any more. */
+  /** Takes back what `write` or `writeWithin` returned, once nobody reads it any more. */
   recycle(request: Uint8Array): void {
     if (request.buffer instanceof ArrayBuffer) this.#spare = request.buffer;
   }
 
   /** One ExportMetricsServiceRequest. */
   write(metrics: readonly ResourceMetrics[]): Uint8Array {
+    return this.writeWithin(metrics, Infinity)!;
+  }
+
+  /** As `write`; undefined, and nothing is allocated for it, where that would be of several resources and larger. */
+  writeWithin(metrics: readonly ResourceMetrics[], maxBytes: number): Uint8Array | undefined {
     const parts = metrics.map((one) => this.#templateOf(one) ?? ProtobufMetricsSerializer.serializeRequest(one)!);
-    const request = this.#allocate(parts.reduce((sum, part) => sum + lengthOf(part), 0));
+    const length = parts.reduce((sum, part) => sum + lengthOf(part), 0);
+    if (length > maxBytes && metrics.length > 1) return undefined;
+    const request = this.#allocate(length);
     const numbers = new NumberWriter(request);
     let offset = 0;
     for (const [index, part] of parts.entries()) {

@@ -77,6 +77,7 @@ export class Sender {
       await queue.put(request);
     } catch (error) {
       this.#refuse(request, error);
+      request.release?.();
       throw error;
     }
     await result?.promise;
@@ -116,6 +117,7 @@ export class Sender {
     for (let request = await queue.take(); request !== undefined; request = await queue.take()) {
       this.#drop(request, 'shutdown', new Error('the exporter was never started'));
       queue.ack(request);
+      request.release?.();
     }
   }
 
@@ -123,9 +125,10 @@ export class Sender {
     if (this.#stopped) {
       const refusal = new QueueRefusal('shutdown', 'cannot send: the exporter is shutting down');
       this.#refuse(request, refusal);
+      request.release?.();
       throw refusal;
     }
-    const delivery = this.#deliver(request);
+    const delivery = this.#deliver(request).finally(request.release);
     this.#track(delivery);
     return delivery;
   }

@@ -61,7 +61,8 @@ export class SendingExporter implements Exporter {
   }
 
   async consumeMetrics(metrics: readonly ResourceMetrics[]): Promise<void> {
-    await this.#consume(this.#metrics, metrics, this.#serializer.metrics, countPoints);
+    const { metrics: serialize, metricsWithin, recycle } = this.#serializer;
+    await this.#consume(this.#metrics, metrics, metricsWithin ?? serialize, countPoints, recycle);
   }
 
   async consumeLogs(logs: readonly ReadableLogRecord[]): Promise<void> {
@@ -71,30 +72,42 @@ export class SendingExporter implements Exporter {
   async #consume<Data>(
     sender: Sender,
     data: readonly Data[],
-    serialize: (data: readonly Data[]) => Uint8Array,
+    serialize: (data: readonly Data[], maxBytes: number) => Uint8Array | undefined,
     countItems: (data: readonly Data[]) => number,
+    recycle?: (body: Uint8Array) => void,
   ): Promise<void> {
     let requests: SendRequest[];
     try {
       requests = toRequests(data, serialize, countItems, this.#maxRequestBytes);
     } catch (error) {
-      sender.refuseUnserialised(data.length, error);
+      sender.refuseUnserialised(countItems(data), error);
       throw new PermanentError('cannot serialise data', { cause: error });
     }
-    const submitted = requests.map((request) => this.#packAndSubmit(sender, request));
+    const submitted = requests.map((request) => this.#packAndSubmit(sender, request, recycle));
     await Promise.all(submitted);
   }
 
-  async #packAndSubmit(sender: Sender, { body, items }: SendRequest): Promise<void> {
-    const recycle = () => this.#serializer.recycle?.(body);
-    if (this.#transport.pack === undefined) return sender.submit({ body, items, release: recycle });
+  async #packAndSubmit(
+    sender: Sender,
+    { body, items }: SendRequest,
+    recycle?: (body: Uint8Array) => void,
+  ): Promise<void> {
+    const release = () => recycle?.(body);
+    if (this.#transport.pack === undefined) return sender.submit({ body, items, release });
     const { promise: handedOn, resolve } = Promise.withResolvers<void>();
     this.#packing.add(handedOn);
     let done: Promise<void>;
     try {
       const packed = await this.#transport.pack(body);
-      if (packed !== body) recycle();
-      done = sender.submit({ body: packed, items });
+      if (packed === body) {
+        done = sender.submit({ body, items, release });
+      } else {
+        release();
+        done = sender.submit({ body: packed, items });
+      }
+    } catch (error) {
+      sender.refuseUnserialised(items, error);
+      throw new PermanentError('cannot compress data', { cause: error });
     } finally {
       this.#packing.delete(handedOn);
       resolve();

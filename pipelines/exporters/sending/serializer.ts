@@ -11,9 +11,14 @@ export interface OtlpSerializer {
   readonly contentType: string;
   /** One request with the metrics of all resources. */
   readonly metrics: (metrics: readonly ResourceMetrics[]) => Uint8Array;
+  /**
+   * As `metrics`, for who cannot use a request of more than `maxBytes`: undefined where it would be larger and of
+   * several resources. A request that is made to be thrown away is a lot of garbage.
+   */
+  readonly metricsWithin?: (metrics: readonly ResourceMetrics[], maxBytes: number) => Uint8Array | undefined;
   /** One request with all records. */
   readonly logs: (logs: readonly ReadableLogRecord[]) => Uint8Array;
-  /** Takes back a request's bytes once nobody reads them any more, to use their memory again. */
+  /** Takes back the bytes of a request with metrics once nobody reads them any more, to use their memory again. */
   readonly recycle?: (body: Uint8Array) => void;
   /** Reads the answer to a request that was taken. One that cannot be read counts as plain success. */
   readonly readAnswer: (kind: SignalKind, body: Uint8Array) => SendAnswer;
@@ -25,6 +30,7 @@ export function makeProtobufSerializer(): OtlpSerializer {
   return {
     contentType: 'application/x-protobuf',
     metrics: (metrics) => writer.write(metrics),
+    metricsWithin: (metrics, maxBytes) => writer.writeWithin(metrics, maxBytes),
     recycle: (body) => writer.recycle(body),
     logs: (logs) => ProtobufLogsSerializer.serializeRequest([...logs])!,
     readAnswer: readProtobufAnswer,

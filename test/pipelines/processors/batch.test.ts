@@ -80,6 +80,52 @@ suite('a batch', () => {
     assert.deepEqual(bodies(batches), [['0', '1']]);
   });
 
+  test('is no larger than the maximum where the timeout is 0, and who gave too much hears how all of it went', async () => {
+    let calls = 0;
+    const section = { send_batch_size: 2, send_batch_max_size: 2, timeout: '0' };
+    const { batcher, batches } = makeLogBatcher(section, async () => {
+      if (++calls === 2) throw new Error('full');
+    });
+    await assert.rejects(batcher.consumeLogs(makeLogs(5)), { message: 'full' });
+    assert.deepEqual(bodies(batches), [['0', '1'], ['2', '3'], ['4']]);
+    await batcher.consumeLogs(makeLogs(2));
+    await batcher.consumeLogs([]);
+    assert.equal(batches.length, 4);
+  });
+
+  test('of metrics keeps its numbers, though its sender writes the next ones in their place', async () => {
+    const { batcher, batches } = makeMetricBatcher({ timeout: LATE });
+    const sent = makeMetrics(2, 2);
+    const before = structuredClone(sent.map(({ scopeMetrics }) => scopeMetrics));
+    await batcher.consumeMetrics(sent);
+    for (const { scopeMetrics } of sent) {
+      for (const { metrics } of scopeMetrics) {
+        for (const { dataPoints } of metrics) {
+          for (const point of dataPoints) Object.assign(point, { value: -1, startTime: [1, 1], endTime: [2, 2] });
+          dataPoints.push(dataPoints[0] as never);
+        }
+        metrics.pop();
+      }
+    }
+    await batcher.shutdown(noDeadline);
+    assert.deepEqual(
+      batches[0]!.map(({ scopeMetrics }) => scopeMetrics),
+      before,
+    );
+    assert.deepEqual(
+      batches[0]!.map(({ resource }) => resource),
+      sent.map(({ resource }) => resource),
+    );
+  });
+
+  test('that comes after the shutdown is passed on at once, and who gave it hears how it went', async () => {
+    const { batcher } = makeLogBatcher({ timeout: LATE }, async () => {
+      throw new Error('shutting down');
+    });
+    await batcher.shutdown(noDeadline);
+    await assert.rejects(batcher.consumeLogs(makeLogs(1)), { message: 'shutting down' });
+  });
+
   test('is no larger than the maximum', async () => {
     const { batcher, batches } = makeLogBatcher({ send_batch_size: 2, send_batch_max_size: 2, timeout: LATE });
     await batcher.consumeLogs(makeLogs(5));

@@ -93,6 +93,15 @@ test('a batch of the same shape carries its own times and values', () => {
   }
 });
 
+test('what would be larger than the bound is not written, unless it is of one resource', () => {
+  const writer = new MetricsWriter();
+  const metrics = makeMetrics(2, 3);
+  const length = writer.write(metrics).byteLength;
+  assert.equal(writer.writeWithin(metrics, length)?.byteLength, length);
+  assert.equal(writer.writeWithin(metrics, length - 1), undefined);
+  assert.deepEqual(decode(writer.writeWithin([metrics[0]!], 1)!), decodeExpected([metrics[0]!]));
+});
+
 test('what was written before is not touched by what is written later', () => {
   const writer = new MetricsWriter();
   const [metrics] = makeMetrics(1, 1);

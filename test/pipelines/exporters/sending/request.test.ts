@@ -12,6 +12,21 @@ test('what fits goes into one request', () => {
   assert.deepEqual(requests, [{ body: Buffer.from('abc'), items: 3 }]);
 });
 
+test('what the serializer does not even make, as it would be too large, is cut as well', () => {
+  const asked: number[] = [];
+  const frugal = (texts: readonly string[], maxBytes: number) => {
+    asked.push(maxBytes);
+    return texts.length > 1 && texts.join('').length > maxBytes ? undefined : serialize(texts);
+  };
+  const requests = toRequests(['abc', 'de', 'f'], frugal, count, 3);
+  assert.deepEqual(
+    requests.map(({ body }) => Buffer.from(body).toString()),
+    ['abc', 'def'],
+  );
+  assert.deepEqual(asked, [3, 3, 3]);
+  assert.equal(toRequests(['abc', 'de'], frugal, count, 0).length, 1);
+});
+
 test('nothing makes no request', () => {
   assert.deepEqual(toRequests([], serialize, count, 3), []);
 });

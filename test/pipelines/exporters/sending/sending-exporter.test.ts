@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { otlpHttp } from '../../../../pipelines/exporters/otlp-http.ts';
+import { queueSchema, retrySchema } from '../../../../pipelines/exporters/sending/config.ts';
+import { HttpTransport } from '../../../../pipelines/exporters/sending/http-transport.ts';
+import { SendingExporter } from '../../../../pipelines/exporters/sending/sending-exporter.ts';
+import { makeProtobufSerializer, type OtlpSerializer } from '../../../../pipelines/exporters/sending/serializer.ts';
+import { tlsSchema } from '../../../../pipelines/exporters/sending/tls.ts';
 import { makeSettings } from '../../../helpers/component-settings.ts';
 import { startHttpEndpoint, type OtlpEndpoint } from '../../../helpers/otlp-endpoint.ts';
 import { makeLog, makeMetrics } from '../../../helpers/telemetry.ts';
@@ -90,6 +95,48 @@ test('a request above the bound is cut between resources', async (context) => {
   assert.deepEqual(new Set(names).size, 20);
 });
 
+for (const compression of ['gzip', 'none'] as const) {
+  test(`the memory of metrics sent over HTTP with compression ${compression} is given back, that of logs is not`, async (context) => {
+    const endpoint = await startHttpEndpoint();
+    context.after(() => endpoint.close());
+    const given: Uint8Array[] = [];
+    const made: Uint8Array[] = [];
+    const protobuf = makeProtobufSerializer();
+    const serializer: OtlpSerializer = {
+      ...protobuf,
+      metricsWithin: (metrics, maxBytes) => {
+        const body = protobuf.metricsWithin!(metrics, maxBytes);
+        if (body !== undefined) made.push(body);
+        return body;
+      },
+      recycle: (body) => given.push(body),
+    };
+    const transport = new HttpTransport(
+      {
+        urls: { metrics: `${endpoint.endpoint}/v1/metrics`, logs: `${endpoint.endpoint}/v1/logs` },
+        tls: tlsSchema.parse({}),
+        headers: {},
+        compression,
+        timeoutMs: 5_000,
+        userAgent: 'test',
+      },
+      serializer,
+    );
+    const sending = { queue: queueSchema.parse({ batch: { max_size: 2048 } }), retry: retrySchema.parse({}) };
+    const exporter = new SendingExporter(sending, makeSettings(), transport, serializer);
+    await exporter.start();
+    await exporter.consumeMetrics(makeMetrics(20, 3));
+    await exporter.consumeLogs([makeLog()]);
+    await exporter.shutdown(AbortSignal.timeout(10_000));
+    assert.ok(made.length > 2);
+    assert.deepEqual(
+      given.map((body) => made.indexOf(body)).toSorted((a, b) => a - b),
+      made.map((_body, index) => index),
+    );
+    for (const { byteLength } of made) assert.ok(byteLength <= 2048);
+  });
+}
+
 test('nothing to send makes no request', async (context) => {
   const { exporter, endpoint } = await setUp(context, IMPATIENT);
   await exporter.consumeMetrics([]);
@@ -103,6 +150,14 @@ test('data that cannot be serialised is refused for good and counted', async (co
   const broken = makeLog({ resource: undefined as never });
   await assert.rejects(exporter.consumeLogs([broken]), { name: 'PermanentError', message: 'cannot serialise data' });
   assert.equal((await settings.series())[failed('permanent_error')], 1);
+});
+
+test('metrics that cannot be serialised are counted by their points', async (context) => {
+  const { exporter, settings } = await setUp(context);
+  const [metrics] = makeMetrics(1, 3);
+  await assert.rejects(exporter.consumeMetrics([{ ...metrics!, resource: undefined as never }]));
+  const failedPoints = 'otelcol_exporter_send_failed_metric_points{exporter=otlp_http,reason=permanent_error}';
+  assert.equal((await settings.series())[failedPoints], 3);
 });
 
 test('retries end when the next one would come after the maximal time', async (context) => {
