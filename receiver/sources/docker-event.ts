@@ -187,11 +187,16 @@ function signalOf(text: string | undefined): number | undefined {
 /** The last time that a daemon can mean, in the year 2262: it counts nanoseconds in 63 bits, as we tell them. */
 const latestMs = 2 ** 63 / 1e6;
 
+/** Whether these milliseconds since the epoch are a time that a daemon can mean. */
+export function isDaemonTime(atMs: number): boolean {
+  return atMs > 0 && atMs < latestMs;
+}
+
 function timeOf(nanos: string | undefined, seconds: unknown): number | undefined {
   // 2^53 is passed by a factor of 200: what is lost is less than a microsecond.
   const atMs = nanos === undefined ? Number(seconds) * 1000 : Number(nanos) / 1e6;
   const isTime = nanos !== undefined || typeof seconds === 'number';
-  return isTime && atMs > 0 && atMs < latestMs ? atMs : undefined;
+  return isTime && isDaemonTime(atMs) ? atMs : undefined;
 }
 
 function attributesOf({ Actor }: EventLine): Record<string, string> {

@@ -1,7 +1,7 @@
 import type { ContainerSeen, RuntimeName } from '../observation.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
 import { boundFacts, isContainerId } from './container-facts.ts';
-import { clashOf, type LabelClash } from './docker-event.ts';
+import { clashOf, isDaemonTime, type LabelClash } from './docker-event.ts';
 
 /** One container in the answer to GET /containers/json. */
 export interface ListedContainer {
@@ -100,23 +100,28 @@ export function decodeInspection(
     finishedAtMs,
     // 0 while it runs and before it ever ran.
     exitCode: running || finishedAtMs === undefined ? undefined : wholeNumber(state['ExitCode']),
-    restartCount: wholeNumber(RestartCount),
+    restartCount: restartsSoFar(wholeNumber(RestartCount), state['Restarting'] === true),
   };
   return { seen, clash: clashOf(labels, runtime) };
 }
 
 /**
  * A time as Go prints it, in milliseconds with fractions; undefined for Go's zero time, `0001-01-01T00:00:00Z`, and for
- * what is no time. Docker prints UTC, Podman the daemon's own zone.
+ * what is no time or one that a daemon cannot mean. Docker prints UTC, Podman the daemon's own zone.
  */
 function timeOf(value: unknown): number | undefined {
   const match = typeof value === 'string' ? goTime.exec(value) : null;
   if (match === null) return undefined;
-  const wholeMs = Date.parse(`${match[1]}${match[3]}`);
-  return wholeMs > 0 ? wholeMs + Number(match[2] ?? 0) * 1000 : undefined;
+  const atMs = Date.parse(`${match[1]}${match[3]}`) + Number(match[2] ?? 0) * 1000;
+  return isDaemonTime(atMs) ? atMs : undefined;
 }
 
 const goTime = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/;
+
+/** Docker counts a restart as soon as it means to make it (daemon/monitor.go): not yet one of the life it tells of. */
+function restartsSoFar(count: number | undefined, oneIsToCome: boolean): number | undefined {
+  return count !== undefined && oneIsToCome ? Math.max(0, count - 1) : count;
+}
 
 function fieldsOf(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};

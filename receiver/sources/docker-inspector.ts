@@ -52,7 +52,8 @@ export class DockerInspector {
   /** Tells how every container stands that runs, that ended lately, or that we knew before. */
   async list(): Promise<void> {
     const { api, memory, graceMs, clock, onBadInput, emit, signal } = this.#settings;
-    memory.forgetEnded(clock() - graceMs);
+    const listedAtMs = clock();
+    memory.forgetEnded(listedAtMs - graceMs);
     const before = memory.ids();
     const listed = decodeList(await api.list(signal), onBadInput);
     const there = new Set(listed.map(({ containerId }) => containerId));
@@ -62,7 +63,7 @@ export class DockerInspector {
     }
     const concerning = listed.filter((container) => before.has(container.containerId) || this.#mayConcernUs(container));
     const ids = concerning.map(({ containerId }) => containerId);
-    await inspectAll(ids, (id) => (before.has(id) ? this.#tellChanged(id) : this.#tellFound(id)));
+    await inspectAll(ids, (id) => (before.has(id) ? this.#tellChanged(id, listedAtMs) : this.#tellFound(id)));
   }
 
   /** Sorts out, without asking for each, the containers of which a host can have thousands. */
@@ -83,10 +84,18 @@ export class DockerInspector {
     if (!isAnother) this.#settings.emit(inspection.seen);
   }
 
-  /** Of a container that was told already. */
-  async #tellChanged(containerId: string): Promise<void> {
+  /**
+   * Of a container that was told already. One that has begun another life since we subscribed is left to the events, as
+   * above. A begin that lies in the future is from before the clock was set back, and no event tells of it any more.
+   */
+  async #tellChanged(containerId: string, subscribedAtMs: number): Promise<void> {
+    const { memory, clock, emit } = this.#settings;
     const inspection = await this.#inspect(containerId);
-    if (inspection !== undefined) this.#settings.emit(inspection.seen);
+    if (inspection === undefined) return;
+    const { startedAtMs = -Infinity } = memory.get(containerId) ?? {};
+    const beganAtMs = inspection.seen.startedAtMs ?? -Infinity;
+    const isToCome = beganAtMs > Math.max(subscribedAtMs, startedAtMs + clockGrainMs) && beganAtMs <= clock();
+    if (!isToCome) emit(inspection.seen);
   }
 
   /** Of a container that was there before us. */
@@ -132,8 +141,11 @@ function isConnectionError(error: unknown): boolean {
   return code !== undefined;
 }
 
-/** When the present life ended. An answer that it runs may be older than the event of its end. */
+/**
+ * When the present life ended, at the latest when we asked: its record can be from before the clock was set back. An
+ * answer that it runs may be older than the event of its end.
+ */
 function endOf(seen: ContainerSeen, { endedAtMs = 0 }: RememberedContainer): number | undefined {
-  if (!seen.running) return seen.finishedAtMs;
+  if (!seen.running) return seen.finishedAtMs === undefined ? undefined : Math.min(seen.finishedAtMs, seen.atMs);
   return endedAtMs > (seen.startedAtMs ?? seen.atMs) ? endedAtMs : undefined;
 }

@@ -13,10 +13,10 @@ function setUp(maxContainers = 10) {
   const clock = new NodeClock(noonMs);
   const table = new ContainerTable(maxContainers, clock.read);
   const settings = makeSettings('lifecycle');
-  new Telemetry(settings, table);
   return {
     clock,
     table,
+    telemetry: new Telemetry(settings, table),
     settings,
     /** After so long, what a collection forgets. */
     after: (ms: number) => {

@@ -142,7 +142,12 @@ describe('the lives of a container', () => {
       [
         'ended 0',
         'restarted',
-        ...['ended unknown', 'restarted', 'ended unknown', 'restarted', 'ended unknown', 'restarted'],
+        'ended unknown',
+        'restarted',
+        'ended unknown',
+        'restarted',
+        'ended unknown',
+        'restarted',
       ],
     ],
     [

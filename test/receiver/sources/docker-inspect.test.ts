@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
+import type { ContainerSeen } from '../../../receiver/observation.ts';
 import { decodeInspection, decodeList, endedAgoMs } from '../../../receiver/sources/docker-inspect.ts';
 import { anId, anotherId, inspections } from './docker-recordings.ts';
 
@@ -42,7 +43,7 @@ describe('decodeInspection', () => {
       startedAtMs: 1795244507039.9465,
       finishedAtMs: 1795244507181.3936,
       exitCode: 3,
-      restartCount: 2,
+      restartCount: 1,
     });
   });
 
@@ -60,6 +61,44 @@ describe('decodeInspection', () => {
       [seen['startedAtMs'], seen['finishedAtMs'], seen['exitCode']],
       [Date.UTC(2026, 10, 21, 6, 59, 16) + 643.566064, Date.UTC(2026, 10, 21, 6, 59, 16) + 962.277601, 0],
     );
+  });
+
+  it('has no time that a daemon cannot mean: it counts nanoseconds in 63 bits, to the year 2262', () => {
+    const table: [string, number | undefined][] = [
+      ['2262-04-11T23:47:16.854Z', 9_223_372_036_854],
+      ['2262-04-11T23:47:16.855Z', undefined],
+      ['9999-12-31T23:59:59.999999999Z', undefined],
+      ['1970-01-01T00:00:00Z', undefined],
+      ['1969-12-31T23:59:59Z', undefined],
+      ['2026-02-30T25:00:00Z', undefined],
+    ];
+    for (const [time, expected] of table) {
+      const { State } = inspections.docker28Restarting;
+      const answer = {
+        ...inspections.docker28Restarting,
+        Created: time,
+        State: { ...State, StartedAt: time, FinishedAt: time },
+      };
+      const seen = decode(answer).seen as Record<string, number | undefined>;
+      for (const key of ['createdAtMs', 'startedAtMs', 'finishedAtMs']) {
+        const atMs = seen[key];
+        assert.equal(atMs === undefined ? undefined : Math.round(atMs), expected, `${key} ${time}`);
+      }
+    }
+  });
+
+  it('counts the restarts up to the life it tells of, where Docker has counted the next one already', () => {
+    const { State } = inspections.docker28Restarting;
+    const countOf = (Restarting: boolean, RestartCount: unknown) =>
+      (
+        decode({ ...inspections.docker28Restarting, RestartCount, State: { ...State, Restarting } })
+          .seen as ContainerSeen
+      ).restartCount;
+    assert.equal(countOf(true, 2), 1);
+    assert.equal(countOf(false, 2), 2);
+    assert.equal(countOf(true, 1), 0);
+    assert.equal(countOf(true, 0), 0);
+    assert.equal(countOf(true, 'two'), undefined);
   });
 
   it('tells an answer of another shape and leaves it out', () => {
