@@ -81,8 +81,8 @@ describe('decodeInspection', () => {
       };
       const seen = decode(answer).seen as Record<string, number | undefined>;
       for (const key of ['createdAtMs', 'startedAtMs', 'finishedAtMs']) {
-        const atMs = seen[key];
-        assert.equal(atMs === undefined ? undefined : Math.round(atMs), expected, `${key} ${time}`);
+        const found = seen[key];
+        assert.equal(found === undefined ? undefined : Math.round(found), expected, `${key} ${time}`);
       }
     }
   });
