@@ -1,7 +1,7 @@
 import type { ConfigValue } from '../pipelines/config-tree.ts';
-import { mayBeSecret, withoutUser } from '../pipelines/secret-keys.ts';
+import { mayBeSecret, withoutUrlSecrets } from '../pipelines/secret-keys.ts';
 
-/** The configuration without what may be a secret: values of headers, of keys that sound like one, users in URLs. */
+/** The configuration without what may be a secret: values of headers, of keys that sound like one, users and queries in URLs. */
 export function redact(value: ConfigValue, path: readonly string[] = []): ConfigValue {
   if (Array.isArray(value)) return value.map((item) => redact(item, path));
   if (typeof value === 'object' && value !== null) {
@@ -13,5 +13,5 @@ export function redact(value: ConfigValue, path: readonly string[] = []): Config
   }
   if (value === null) return null;
   if (mayBeSecret(path)) return '[REDACTED]';
-  return typeof value === 'string' ? withoutUser(value) : value;
+  return typeof value === 'string' ? withoutUrlSecrets(value) : value;
 }

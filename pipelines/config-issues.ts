@@ -1,6 +1,6 @@
 import type * as z from 'zod';
 import { keysAt } from './config-schema.ts';
-import { mayBeSecret, withoutUser } from './secret-keys.ts';
+import { mayBeSecret, withoutUrlSecrets } from './secret-keys.ts';
 
 /** One problem, at a path below the section. */
 export interface Problem {
@@ -53,13 +53,13 @@ function withValue(message: string, path: readonly PropertyKey[], value: unknown
   const quoted = isObject(value) ? undefined : `"${value as string | number | boolean}"`;
   const isTold = quoted !== undefined && message.includes(quoted);
   if (mayBeSecret(path)) return isTold ? message.replaceAll(quoted, 'a value that is not shown here') : message;
-  return isTold ? message : `${message}, got ${showValue(value)}`;
+  return isTold ? withoutUrlSecrets(message) : `${message}, got ${showValue(value)}`;
 }
 
 /** A scalar as in JSON, cut. What is in maps and lists can be a secret. */
 export function showValue(value: unknown): string {
   if (isObject(value)) return Array.isArray(value) ? 'a list' : 'a map';
-  const text = withoutUser(JSON.stringify(value) ?? String(value));
+  const text = withoutUrlSecrets(JSON.stringify(value) ?? String(value));
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 

@@ -69,5 +69,8 @@ export const otlpHttp: ExporterFactory<OtlpHttpConfig> = {
 };
 
 function below(endpoint: string | undefined, path: string): string | undefined {
-  return endpoint === undefined ? undefined : `${endpoint.replace(/\/+$/, '')}/${path}`;
+  if (endpoint === undefined) return undefined;
+  const url = new URL(endpoint);
+  url.pathname = `${url.pathname.replace(/\/+$/, '')}/${path}`;
+  return url.href;
 }

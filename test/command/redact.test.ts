@@ -18,6 +18,22 @@ suite('a configuration that is shown', () => {
     ],
     ['a number that is a secret', { password: 1234 }, { password: hidden }],
     ['a PEM text', { tls: { key_pem: '---', key_file: '/key' } }, { tls: { key_pem: hidden, key_file: '/key' } }],
+    [
+      'the query of a URL',
+      { endpoint: 'https://host/p?api-key=a&b=c#d', logs_endpoint: 'http://host?x' },
+      { endpoint: `https://host/p?${hidden}`, logs_endpoint: `http://host?${hidden}` },
+    ],
+    [
+      'the user and the query of a URL, whatever the password has in it',
+      { proxy_url: 'http://me:p@ss:w@host:1/?q=a@b' },
+      { proxy_url: `http://${hidden}@host:1/?${hidden}` },
+    ],
+    ['the user before a host without a scheme', { endpoint: 'me:pw@host:4317' }, { endpoint: `${hidden}@host:4317` }],
+    [
+      'URLs in a longer text, and in lists',
+      { text: ['see http://a:b@c and https://d?e f'] },
+      { text: [`see http://${hidden}@c and https://d?${hidden} f`] },
+    ],
     ['the user in a URL', { endpoint: 'https://me:pw@host:1/p' }, { endpoint: `https://${hidden}@host:1/p` }],
     [
       'the value of an attribute that is called a secret',
@@ -32,6 +48,7 @@ suite('a configuration that is shown', () => {
     { endpoint: 'http://host:4317', timeout: 5, insecure: true, tls: null },
     { attributes: [{ key: 'team', value: 'core', action: 'insert' }] },
     { endpoint: 'host:4317', path: 'a@b' },
+    { endpoint: 'unix:///run/a.sock', help: 'what? a@b: yes#1' },
     { headers: {} },
     { password: null },
   ] as ConfigValue[]) {

@@ -1,3 +1,5 @@
+import { withoutUrlSecrets } from '../../secret-keys.ts';
+
 /** Where a gRPC server is. */
 export interface GrpcEndpoint {
   /** As gRPC names it: `host:port`, `dns:///host:port`, `unix:///path`. */
@@ -21,14 +23,14 @@ export function parseGrpcEndpoint(endpoint: string): GrpcEndpoint {
   const port = HOST_AND_PORT.exec(address)?.[1];
   if (port === undefined || Number(port) < 1 || Number(port) > 65_535) {
     throw new Error(
-      `cannot use endpoint "${withoutUser(endpoint)}": expected host:port, http(s)://host:port, dns:///host:port or unix:///path`,
+      `cannot use endpoint "${withoutSecrets(endpoint)}": expected host:port, http(s)://host:port, dns:///host:port or unix:///path`,
     );
   }
   if (scheme === 'dns') return { target: endpoint };
   return { target: address, ...(scheme !== undefined && { secure: scheme === 'https' }) };
 }
 
-/** What stands before an @ can be a password. */
-function withoutUser(endpoint: string): string {
-  return endpoint.replace(/[^/]*@/, '…@');
+/** In an endpoint what stands before an @ is a user, whatever else is there. */
+function withoutSecrets(endpoint: string): string {
+  return withoutUrlSecrets(endpoint).replace(/[^/]*@/, '…@');
 }

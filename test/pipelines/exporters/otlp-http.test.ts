@@ -68,7 +68,7 @@ test('signals go below the endpoint, or to endpoints of their own', async (conte
   const own = await startHttpEndpoint();
   context.after(() => own.close());
   const { exporter } = await startExporter(context, otlpHttp, {
-    endpoint: `${own.endpoint}/otlp/`,
+    endpoint: `${own.endpoint}/otlp/?key=2`,
     metrics_endpoint: `${own.endpoint}/ingest/metrics?key=1`,
     ...IMPATIENT,
   });
@@ -76,7 +76,7 @@ test('signals go below the endpoint, or to endpoints of their own', async (conte
   await exporter.consumeLogs([makeLog()]);
   assert.deepEqual(
     own.received.map(({ url }) => url),
-    ['/ingest/metrics?key=1', '/otlp/v1/logs'],
+    ['/ingest/metrics?key=1', '/otlp/v1/logs?key=2'],
   );
 });
 
