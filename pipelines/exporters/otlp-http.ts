@@ -70,7 +70,7 @@ export const otlpHttp: ExporterFactory<OtlpHttpConfig> = {
 
 function below(endpoint: string | undefined, path: string): string | undefined {
   if (endpoint === undefined) return undefined;
-  const url = new URL(endpoint);
-  url.pathname = `${url.pathname.replace(/\/+$/, '')}/${path}`;
-  return url.href;
+  const whole = new URL(endpoint);
+  whole.pathname = `${whole.pathname.replace(/\/+$/, '')}/${path}`;
+  return whole.href;
 }
