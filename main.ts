@@ -42,7 +42,7 @@ async function main(args: readonly string[]): Promise<number> {
         return await doctor(asked);
       case 'validate':
         validateConfig(warned(load(asked)), factories);
-        return print('The configuration is valid.\n');
+        return print(`The configuration is valid${describeSource(asked)}.\n`);
       case 'print-config':
         return print(stringify(redact(warned(load(asked)).value)));
       case 'replay':
@@ -57,8 +57,12 @@ async function main(args: readonly string[]): Promise<number> {
 
 function load({ configs, settings }: Arguments): ExpandedTree {
   const { env } = process;
-  const locations = configs.length > 0 ? configs : [`yaml:${makeDefaultConfig(env)}`];
+  const locations = configs.length > 0 ? configs : [makeDefaultConfig(env)];
   return loadConfig({ locations, settings, env });
+}
+
+function describeSource({ configs }: Arguments): string {
+  return configs.length > 0 ? '' : ': the built-in default, as no --config is given';
 }
 
 /** Tells a person what is probably not meant so. */

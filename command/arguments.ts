@@ -33,6 +33,7 @@ Commands:
   doctor         print what can be read on this node, and what to grant to get the rest
   replay FILE…   print what would have been said of kernel logs: raw records of /dev/kmsg, or text of dmesg, a journal
                  or syslog; - or no file is standard input
+  help           print this
 
 Options:
   -c, --config FILE     configuration in the OpenTelemetry Collector's schema; a path, or file:, env: or yaml: and what
@@ -51,11 +52,13 @@ Exit codes: 0 all went well, 1 the configuration is wrong or a component could n
 /** Parses the arguments that follow the program's name. Throws a `UsageError`. */
 export function parseArguments(args: readonly string[]): Arguments {
   const { values, positionals } = parse(args);
-  const [command = 'run', ...rest] = positionals;
-  if (rest.length > 0 && command !== 'replay') throw new UsageError(`unexpected argument "${rest[0]}"`);
-  const known = commands.find((name) => name === command);
+  const asksForHelp = positionals[0] === 'help';
+  const [command = 'run', ...rest] = asksForHelp ? positionals.slice(1) : positionals;
+  if (rest.length > 0 && (command !== 'replay' || asksForHelp))
+    throw new UsageError(`unexpected argument "${rest[0]}"`);
+  const known = [...commands, ...(asksForHelp ? (['help'] as const) : [])].find((name) => name === command);
   if (known === undefined) throw new UsageError(`unknown command "${command}": expected ${commands.join(', ')}`);
-  const asked = values.help ? 'help' : values.version ? 'version' : known;
+  const asked = values.help || asksForHelp ? 'help' : values.version ? 'version' : known;
   const format = readFormat(values.format);
   return { command: asked, configs: values.config ?? [], settings: values.set ?? [], files: rest, format };
 }

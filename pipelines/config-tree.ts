@@ -9,7 +9,7 @@ export interface ConfigMap {
 /** A configuration and where each of its keys stands. */
 export interface ConfigTree {
   value: ConfigMap;
-  /** `file:line` by the key's full path, as in `exporters::otlp_grpc::endpoint`. */
+  /** `file:line`, or what else named it, by the key's full path, as in `exporters::otlp_grpc::endpoint`. */
   origins: Map<string, string>;
 }
 
@@ -62,7 +62,8 @@ export function readYamlValue(text: string): ConfigValue {
 
 /** Lays `over` on `under`: maps are merged, everything else is replaced, null included. */
 export function mergeTrees(under: ConfigTree, over: ConfigTree): ConfigTree {
-  return { value: mergeMaps(under.value, over.value), origins: new Map([...under.origins, ...over.origins]) };
+  const stillUnder = [...under.origins].filter(([path]) => !over.origins.has(path));
+  return { value: mergeMaps(under.value, over.value), origins: new Map([...stillUnder, ...over.origins]) };
 }
 
 /**
@@ -101,6 +102,17 @@ export function findOrigin({ origins }: ConfigTree, keys: readonly PropertyKey[]
     if (origin !== undefined) return origin;
   }
   return undefined;
+}
+
+/** Problems by file, in the order in which files were given, and line; those that stand in no file are last. */
+export function inOrderOfPlace(problems: readonly string[], { origins }: ConfigTree): string[] {
+  const files = [...new Set(Array.from(origins.values(), (origin) => origin.replace(/:\d+$/, '')))];
+  const placed = problems.map((problem) => {
+    const file = files.findIndex((name) => problem.startsWith(`${name}:`));
+    const line = file < 0 ? undefined : /^:(\d+): /.exec(problem.slice(files[file]!.length))?.[1];
+    return line === undefined ? { problem, file: files.length, line: 0 } : { problem, file, line: Number(line) };
+  });
+  return placed.toSorted((a, b) => a.file - b.file || a.line - b.line).map(({ problem }) => problem);
 }
 
 /** A configuration that says nothing. */

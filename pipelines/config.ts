@@ -5,6 +5,7 @@ import { expandTree, resolveReference, type ExpandedTree } from './config-expand
 import {
   emptyTree,
   findOrigin,
+  inOrderOfPlace,
   isMapValue,
   mergeTrees,
   parseSetting,
@@ -51,6 +52,8 @@ export interface NamedText {
   /** Whom problems are told of. */
   name: string;
   text: string;
+  /** What to tell them of instead, by the path of what comes from there: the name of an environment variable. */
+  origins?: Readonly<Record<string, string>>;
 }
 
 /** Where a configuration comes from. */
@@ -69,7 +72,9 @@ export function loadConfig({ locations, settings = [], env }: ConfigSources): Ex
     ...locations.map((location) => readLocation(location, env, problems)),
     ...settings.map((setting) => parseSetting(setting, problems)),
   ];
-  const expanded = expandTree(trees.reduce(mergeTrees, emptyTree()), env, problems);
+  const inReferences: string[] = [];
+  const expanded = expandTree(trees.reduce(mergeTrees, emptyTree()), env, inReferences);
+  problems.push(...inOrderOfPlace(inReferences, expanded));
   if (problems.length > 0) throw new ConfigError(problems);
   return expanded;
 }
@@ -80,7 +85,7 @@ export function validateConfig(tree: ExpandedTree, factories: Factories): Servic
 }
 
 function readLocation(location: string | NamedText, env: NodeJS.ProcessEnv, problems: string[]): ConfigTree {
-  if (typeof location !== 'string') return parseTree(location.text, location.name, problems);
+  if (typeof location !== 'string') return readText(location, problems);
   const { scheme = 'file', rest = '' } = /^(?:(?<scheme>env|yaml|file):)?(?<rest>.*)$/s.exec(location)?.groups ?? {};
   if (scheme === 'yaml') return parseTree(rest, 'yaml', problems);
   try {
@@ -91,6 +96,16 @@ function readLocation(location: string | NamedText, env: NodeJS.ProcessEnv, prob
     problems.push(`cannot read configuration "${location}": ${describeError(error)}`);
     return emptyTree();
   }
+}
+
+function readText({ text, name, origins = {} }: NamedText, problems: string[]): ConfigTree {
+  const tree = parseTree(text, name, problems);
+  for (const path of tree.origins.keys()) {
+    const above = Object.keys(origins).filter((from) => path === from || path.startsWith(`${from}::`));
+    const closest = above.toSorted((a, b) => b.length - a.length)[0];
+    if (closest !== undefined) tree.origins.set(path, origins[closest]!);
+  }
+  return tree;
 }
 
 type ComponentKind = 'receivers' | 'processors' | 'exporters' | 'extensions';
@@ -120,7 +135,7 @@ class Validation {
     this.#checkKeys(['service'], ['extensions', 'pipelines', 'telemetry']);
     config.service.extensions = this.#references(['service', 'extensions'], 'extension', config.extensions);
     config.service.pipelines = this.#pipelines(config);
-    if (this.#problems.length > 0) throw new ConfigError(this.#problems);
+    if (this.#problems.length > 0) throw new ConfigError(inOrderOfPlace(this.#problems, this.#tree));
     return config;
   }
 

@@ -116,10 +116,20 @@ function configuration({
 
 suite('the command', requires('bundle'), () => {
   test('explains itself', async () => {
-    for (const flag of ['--help', '-h']) {
-      const { code, stdout, stderr } = await run(['validate', flag]);
+    for (const args of [['validate', '--help'], ['validate', '-h'], ['help'], ['help', 'validate']]) {
+      const { code, stdout, stderr } = await run(args);
       assert.deepEqual({ code, stderr }, { code: 0, stderr: '' });
-      for (const word of ['run', 'validate', 'print-config', 'components', 'doctor', '--config', '--set']) {
+      for (const word of [
+        'run',
+        'validate',
+        'print-config',
+        'components',
+        'doctor',
+        'replay',
+        'help',
+        '--config',
+        '--set',
+      ]) {
         assert.match(stdout, new RegExp(`^  .*${word}`, 'm'));
       }
     }
@@ -133,7 +143,7 @@ suite('the command', requires('bundle'), () => {
   });
 
   for (const [args, message] of [
-    [['valdate'], 'unknown command "valdate": expected run, validate, print-config, components, doctor'],
+    [['valdate'], 'unknown command "valdate": expected run, validate, print-config, components, doctor, replay'],
     [['run', 'config.yaml'], 'unexpected argument "config.yaml"'],
     [['--bogus'], "Unknown option '--bogus'"],
     [['--config'], "Option '-c, --config <value>' argument missing"],
@@ -202,7 +212,8 @@ suite('a configuration', requires('bundle'), () => {
 
   test('that is not given is valid', async () => {
     const { code, stdout } = await run(['validate']);
-    assert.deepEqual({ code, stdout }, { code: 0, stdout: good });
+    const told = 'The configuration is valid: the built-in default, as no --config is given.\n';
+    assert.deepEqual({ code, stdout }, { code: 0, stdout: told });
   });
 
   test('that is bad is told with all its problems, each with its line and its full key', async () => {
@@ -243,8 +254,18 @@ service:
       '18: service::pipelines::traces: unknown signal "traces": pipelines carry metrics or logs',
       '20: service::telemetri: unknown key; did you mean "telemetry"?',
     ];
-    const told = stderr.trimEnd().split('\n');
-    assert.deepEqual(told.toSorted(), problems.map((problem) => `exit137: bad.yaml:${problem}`).toSorted());
+    assert.deepEqual(
+      stderr.trimEnd().split('\n'),
+      problems.map((problem) => `exit137: bad.yaml:${problem}`),
+    );
+  });
+
+  test('that the environment makes bad is told with the variable, and starts nothing', async () => {
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1', OTEL_EXPORTER_OTLP_PROTOCOL: 'bogus' };
+    const stderr = 'exit137: OTEL_EXPORTER_OTLP_PROTOCOL: expected grpc, http/protobuf or http/json, got "bogus"\n';
+    for (const args of [[], ['validate']]) {
+      assert.deepEqual(await run(args, { env }), { code: 1, signal: null, stdout: '', stderr });
+    }
   });
 
   test('that cannot be read is told by its name', async () => {
@@ -338,7 +359,8 @@ suite('the service', requires('bundle'), () => {
       const { code } = await service.ended;
       assert.equal(code, 0);
       const messages = service.lines().map(({ message }) => message);
-      assert.deepEqual(messages.slice(-2), ['stopping', 'stopped']);
+      assert.equal(messages.at(-1), 'stopped');
+      assert.equal(messages.filter((message) => message === 'stopping').length, 1);
       assert.equal((await service.logged('stopping'))['signal'], signal);
     });
   }

@@ -16,6 +16,10 @@ suite('the command line', () => {
       ['replay', 'a', '-', '--format', 'otlp_json'],
       { command: 'replay', configs: [], settings: [], files: ['a', '-'], format: 'otlp_json' },
     ],
+    [['help'], { command: 'help', configs: [], settings: [] }],
+    [['help', 'validate'], { command: 'help', configs: [], settings: [] }],
+    [['help', 'help'], { command: 'help', configs: [], settings: [] }],
+    [['help', '--help'], { command: 'help', configs: [], settings: [] }],
     [['--version'], { command: 'version', configs: [], settings: [] }],
     [['--help', '--version'], { command: 'help', configs: [], settings: [] }],
   ] as [string[], unknown][]) {
@@ -26,7 +30,9 @@ suite('the command line', () => {
   for (const [args, message] of [
     [['start'], /^unknown command "start": expected run, validate, /],
     [['run', 'now'], /^unexpected argument "now"$/],
-    [['help', '--help'], /^unknown command "help"/],
+    [['help', 'start'], /^unknown command "start": expected run, validate, /],
+    [['help', 'run', 'now'], /^unexpected argument "now"$/],
+    [['help', 'help', 'run'], /^unexpected argument "run"$/],
     [['--configs', 'a'], /^Unknown option '--configs'$/],
     [['replay', '--format=xml'], /^unknown format "xml": expected text, otlp_json$/],
     [['-x'], /^Unknown option '-x'$/],
@@ -38,7 +44,10 @@ suite('the command line', () => {
   }
 
   test('is understood or not, whatever it is', () => {
-    const words = fc.oneof(fc.string(), fc.constantFrom('run', '--set', '-c', '--', '-h', '--config=', 'toString'));
+    const words = fc.oneof(
+      fc.string(),
+      fc.constantFrom('run', 'help', '--set', '-c', '--', '-h', '--config=', 'toString'),
+    );
     fc.assert(
       fc.property(fc.array(words), (args) => {
         try {

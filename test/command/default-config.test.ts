@@ -7,7 +7,7 @@ import type { ConfigMap } from '../../pipelines/config-tree.ts';
 
 /** The exporters of the built-in configuration, as the command loads it; throws where it is not valid. */
 function exportersOf(env: NodeJS.ProcessEnv): ConfigMap {
-  const tree = loadConfig({ locations: [`yaml:${makeDefaultConfig(env)}`], env });
+  const tree = loadConfig({ locations: [makeDefaultConfig(env)], env });
   validateConfig(tree, factories);
   return tree.value['exporters'] as ConfigMap;
 }
@@ -15,7 +15,7 @@ function exportersOf(env: NodeJS.ProcessEnv): ConfigMap {
 suite('the built-in configuration', () => {
   test('prints what happens, and opens no port', () => {
     const env = {};
-    const tree = loadConfig({ locations: [`yaml:${makeDefaultConfig(env)}`], env });
+    const tree = loadConfig({ locations: [makeDefaultConfig(env)], env });
     const { exporters, extensions, service } = validateConfig(tree, factories);
     assert.deepEqual([...exporters.keys()], ['debug']);
     assert.equal(extensions.size, 0);
@@ -89,8 +89,31 @@ suite('the built-in configuration', () => {
     });
   });
 
-  test('with a timeout that is no number is a problem', () => {
-    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://host', OTEL_EXPORTER_OTLP_TIMEOUT: 'soon' };
-    assert.throws(() => exportersOf(env), /exporters::otlp_http::timeout: cannot read duration "soonms"/);
+  for (const [env, problem] of [
+    [{ TIMEOUT: 'soon' }, /^OTEL_EXPORTER_OTLP_TIMEOUT: exporters::otlp_http::timeout: cannot read duration "soonms"/],
+    [{ ENDPOINT: 'nowhere' }, /^OTEL_EXPORTER_OTLP_ENDPOINT: exporters::otlp_http::endpoint: expected .*"nowhere"$/],
+    [{ ENDPOINT: 'a b:4317' }, /^OTEL_EXPORTER_OTLP_ENDPOINT: exporters::otlp_grpc::endpoint: .*"a b:4317"/],
+    [{ COMPRESSION: 'rar' }, /^OTEL_EXPORTER_OTLP_COMPRESSION: exporters::otlp_http::compression: .*"rar"$/],
+    [{ HEADERS: 'a b=1' }, /^OTEL_EXPORTER_OTLP_HEADERS: exporters::otlp_http::headers::a b: /],
+    [{ PROTOCOL: 'bogus' }, /^OTEL_EXPORTER_OTLP_PROTOCOL: expected grpc, http\/protobuf or http\/json, got "bogus"$/],
+    [{ PROTOCOL: 'bogus', ENDPOINT: '' }, /^OTEL_EXPORTER_OTLP_PROTOCOL: .*"bogus"$/],
+  ] as [Record<string, string>, RegExp][]) {
+    test(`with ${JSON.stringify(env)} in the environment is a problem that names the variable`, () => {
+      const all = Object.entries({ ENDPOINT: 'http://host', ...env });
+      const prefixed = Object.fromEntries(all.map(([name, value]) => [`OTEL_EXPORTER_OTLP_${name}`, value]));
+      assert.throws(() => exportersOf(prefixed), { name: 'ConfigError', message: problem });
+    });
+  }
+
+  test('is named where what is wrong does not come from the environment', () => {
+    const tree = loadConfig({
+      locations: [makeDefaultConfig({})],
+      settings: ['exporters.debug.x=1', 'service.y=1'],
+      env: {},
+    });
+    assert.deepEqual(tree.origins.get('receivers'), 'built-in default:1');
+    assert.throws(() => validateConfig(tree, factories), {
+      message: /^--set: exporters::debug::x: .*\n--set: service::y: /,
+    });
   });
 });

@@ -199,6 +199,46 @@ suite('a configuration comes', () => {
     assert.deepEqual(valueOf('env:CONFIG', `file:${path}`, 'yaml:a: { from: text }'), { a: { from: 'text', kept: 1 } });
   });
 
+  test('with its problems by file and line, as the files are given, and then what stands in none', () => {
+    const locations = [
+      { name: 'z', text: `service:\n  x: 1\n${'\n'.repeat(9)}y: 2\nexporters:\n  a: "\${env:a-b}"` },
+      { name: 'a', text: 'extensions: 1\nreceivers: 2' },
+    ];
+    const settings = ['processors=3', 'exporters.a=null'];
+    const tree = loadConfig({ locations, settings, env });
+    const places = (check: () => unknown) => problemsOf(check).map((problem) => problem.split(': ', 2).join(' '));
+    assert.deepEqual(
+      places(() => validateConfig(tree, factories)),
+      [
+        'z:1 service::pipelines',
+        'z:2 service::x',
+        'z:12 y',
+        'a:1 extensions',
+        'a:2 receivers',
+        '--set processors',
+        '--set exporters::a',
+      ],
+    );
+    const text = `b:\n  - "\${env:b-c}"\na: "\${env:a-b}"`;
+    const over = { name: 'a', text: 'b: "${nosuch:x}"' };
+    assert.deepEqual(
+      places(() =>
+        loadConfig({
+          locations: [
+            { name: 'z', text },
+            { name: 'a', text: 'c: "${env:c-d}"' },
+          ],
+          env,
+        }),
+      ),
+      ['z:2 b::0', 'z:3 a', 'a:1 c'],
+    );
+    assert.deepEqual(
+      places(() => loadConfig({ locations: [{ name: 'z', text }, over], env })),
+      ['z:3 a', 'a:1 b'],
+    );
+  });
+
   test('with every problem of all its parts', () => {
     const problems = problemsOf(() =>
       loadConfig({ locations: ['/nowhere/c.yaml', 'env:ABSENT', 'yaml:a: ['], settings: ['b'], env }),
