@@ -22,6 +22,14 @@ export interface Component {
   shutdown(deadline: AbortSignal): Promise<void>;
 }
 
+/** Resolves once `signal` is aborted: for who waits no longer than a deadline. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  signal.addEventListener('abort', () => resolve(), { once: true });
+  return promise;
+}
+
 /** The signals that travel through pipelines. */
 export type SignalKind = 'metrics' | 'logs';
 
@@ -31,6 +39,17 @@ export type SignalKind = 'metrics' | 'logs';
  */
 export interface MetricsConsumer {
   consumeMetrics(metrics: readonly ResourceMetrics[]): Promise<void>;
+}
+
+/** Number of data points in `metrics`: what metrics are counted by, as log records are counted one by one. */
+export function countPoints(metrics: readonly ResourceMetrics[]): number {
+  let points = 0;
+  for (const { scopeMetrics } of metrics) {
+    for (const scope of scopeMetrics) {
+      for (const { dataPoints } of scope.metrics) points += dataPoints.length;
+    }
+  }
+  return points;
 }
 
 /**

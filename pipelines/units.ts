@@ -40,6 +40,16 @@ export function parseByteSize(text: string): number {
   return Math.round(Number(number) * factor);
 }
 
+const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+
+/** Bytes as people read them: `0 B`, `640 KiB`, `63.5 MiB`. */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  for (; Math.abs(value) >= 1024 && unit < BYTE_UNITS.length - 1; unit++) value /= 1024;
+  return `${value < 100 && !Number.isInteger(value) ? value.toFixed(1) : Math.round(value)} ${BYTE_UNITS[unit]}`;
+}
+
 /** A duration in a configuration, in milliseconds once parsed. */
 export const duration = schemaOf(parseDuration, 'expected a duration, as in 250ms, 10s or 1m30s');
 

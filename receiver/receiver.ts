@@ -1,7 +1,13 @@
 import { uptime } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
-import type { Component, ComponentSettings, Consumers, ReceiverFactory } from '../pipelines/component.ts';
+import {
+  aborted,
+  countPoints,
+  type Component,
+  type ComponentSettings,
+  type Consumers,
+  type ReceiverFactory,
+} from '../pipelines/component.ts';
 import { describeError } from '../pipelines/errors.ts';
 import { exitCodeOfSigkill } from './case.ts';
 import { configSchema, type Config } from './config.ts';
@@ -205,14 +211,6 @@ class ContainerLifecycle implements Component {
   }
 }
 
-function countPoints(all: readonly ResourceMetrics[]): number {
-  let points = 0;
-  for (const { scopeMetrics } of all) {
-    for (const { metrics } of scopeMetrics) for (const { dataPoints } of metrics) points += dataPoints.length;
-  }
-  return points;
-}
-
 function makeMemcgSource(config: Config, telemetry: Telemetry): MemcgSource {
   const { poll_interval, sample_interval, max_groups } = config.sources.memcg;
   return new MemcgSource({
@@ -245,11 +243,4 @@ function makeDockerSource(config: Config, telemetry: Telemetry): DockerSource {
     graceMs: config.grace_period,
     onBadInput: (what, value) => telemetry.countBadInput('docker', what, value),
   });
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  const { promise, resolve } = Promise.withResolvers<void>();
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  return promise;
 }

@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import { SeverityNumber, type AnyValueMap } from '@opentelemetry/api-logs';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
+import { formatBytes } from '../pipelines/units.ts';
 import type { Container } from './container-table.ts';
 import type { ContainerExit, ContainerRestart, Incident, LimitScope, NodeOomKill, OomKill } from './incident.ts';
 import { scopeName, type events } from './metadata.ts';
@@ -225,15 +226,6 @@ function formatSeconds(seconds: number): string {
   if (minutes < 60) return `${minutes} min`;
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
-}
-
-/** Bytes as people write limits: 64 MiB, 1.5 GiB. */
-function formatBytes(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let value = bytes;
-  let unit = 0;
-  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
-  return `${Number(value.toFixed(value < 10 ? 1 : 0))} ${units[unit]}`;
 }
 
 function withoutAbsent(attributes: AnyValueMap): AnyValueMap {

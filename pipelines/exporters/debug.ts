@@ -2,12 +2,12 @@ import type { Writable } from 'node:stream';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import * as z from 'zod';
-import type { Component, ComponentSettings, ExporterFactory, LogsConsumer, MetricsConsumer } from '../component.ts';
+import { countPoints, type ComponentSettings, type Exporter, type ExporterFactory } from '../component.ts';
 import { describeError } from '../errors.ts';
 import { eventLine, whoOf, type EventLineOptions } from './debug/event-line.ts';
 import { metricsTable } from './debug/metrics-table.ts';
 import { colourful, plain, type Style } from './debug/style.ts';
-import { countPoints, countRecords } from './sending/request.ts';
+import { countRecords } from './sending/request.ts';
 import { ExporterTelemetry } from './sending/telemetry.ts';
 
 const configSchema = z.strictObject({
@@ -45,7 +45,7 @@ const MAX_UNREAD_BYTES = 1024 * 1024;
 const MAX_WHO_WIDTH = 36;
 
 /** The `debug` exporter on any stream. */
-export class DebugExporter implements Component, MetricsConsumer, LogsConsumer {
+export class DebugExporter implements Exporter {
   readonly #verbosity: DebugConfig['verbosity'];
   readonly #output: DebugOutput;
   readonly #settings: ComponentSettings;

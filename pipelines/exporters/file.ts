@@ -1,11 +1,18 @@
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import * as z from 'zod';
-import type { ComponentSettings, Exporter, ExporterFactory, SignalKind } from '../component.ts';
+import {
+  aborted,
+  countPoints,
+  type ComponentSettings,
+  type Exporter,
+  type ExporterFactory,
+  type SignalKind,
+} from '../component.ts';
 import { describeError, PermanentError } from '../errors.ts';
 import { duration } from '../units.ts';
 import { RotatingFile } from './file/rotating-file.ts';
-import { countPoints, countRecords, toRequests, type SendRequest } from './sending/request.ts';
+import { countRecords, toRequests, type SendRequest } from './sending/request.ts';
 import { jsonSerializer } from './sending/serializer.ts';
 import { ShutdownDrops } from './sending/shutdown-drops.ts';
 import { ExporterTelemetry, type DropReason } from './sending/telemetry.ts';
@@ -98,7 +105,7 @@ class FileExporter implements Exporter {
     this.#shutdownDrops.begin();
     clearTimeout(this.#timer);
     const finished = this.#flushAll().then(() => this.#file.close());
-    await Promise.race([finished, whenAborted(deadline)]);
+    await Promise.race([finished, aborted(deadline)]);
     // What is being written may end up in the file all the same, but nobody waits for that.
     const left = [...this.#beingWritten, ...this.#takePending()];
     this.#beingWritten = [];
@@ -210,9 +217,4 @@ class FileExporter implements Exporter {
     const fields = { path: this.#config.path, reason, error: describeError(error) };
     this.#settings.logger.error('cannot write: data is dropped', fields);
   }
-}
-
-function whenAborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }

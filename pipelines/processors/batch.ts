@@ -1,7 +1,7 @@
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { MetricData, ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import * as z from 'zod';
-import type { Component, ComponentSettings, ProcessorFactory } from '../component.ts';
+import { aborted, countPoints, type Component, type ComponentSettings, type ProcessorFactory } from '../component.ts';
 import { describeError } from '../errors.ts';
 import { duration } from '../units.ts';
 
@@ -29,8 +29,12 @@ export const batch: ProcessorFactory<BatchConfig> = {
   type: 'batch',
   configSchema,
   createMetrics(config, settings, next) {
-    const batcher = new Batcher<ResourceMetrics>(config, settings, 'metric_points', countPoints, (items) =>
-      next.consumeMetrics(items),
+    const batcher = new Batcher<ResourceMetrics>(
+      config,
+      settings,
+      'metric_points',
+      (one) => countPoints([one]),
+      (items) => next.consumeMetrics(items),
     );
     return Object.assign(batcher, {
       consumeMetrics: (metrics: readonly ResourceMetrics[]) => batcher.add(metrics.map(copyOf)),
@@ -148,13 +152,6 @@ class Batcher<Item> implements Component {
   }
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  const { promise, resolve } = Promise.withResolvers<void>();
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  return promise;
-}
-
 /** Copies what the sender may write again. */
 function copyOf({ resource, scopeMetrics }: ResourceMetrics): ResourceMetrics {
   const copyMetric = <Metric extends MetricData>(metric: Metric): Metric => ({
@@ -165,10 +162,4 @@ function copyOf({ resource, scopeMetrics }: ResourceMetrics): ResourceMetrics {
     resource,
     scopeMetrics: scopeMetrics.map((scope) => ({ ...scope, metrics: scope.metrics.map(copyMetric) })),
   };
-}
-
-function countPoints({ scopeMetrics }: ResourceMetrics): number {
-  let points = 0;
-  for (const { metrics } of scopeMetrics) for (const { dataPoints } of metrics) points += dataPoints.length;
-  return points;
 }

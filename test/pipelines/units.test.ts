@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { byteSize, duration, parseByteSize, parseDuration } from '../../pipelines/units.ts';
+import { byteSize, duration, formatBytes, parseByteSize, parseDuration } from '../../pipelines/units.ts';
 
 const DURATIONS: [text: string, ms: number][] = [
   ['0', 0],
@@ -85,4 +85,19 @@ test('in a configuration a number is text, and what is wrong is told', () => {
   assert.equal(byteSize.parse(4096), 4096);
   assert.match(duration.safeParse(5).error!.issues[0]!.message, /^cannot read duration "5"/);
   assert.equal(duration.safeParse(true).success, false);
+});
+
+test('bytes are told in the unit that people use', () => {
+  const BYTES: [bytes: number, expected: string][] = [
+    [0, '0 B'],
+    [1023, '1023 B'],
+    [1024, '1 KiB'],
+    [655_360, '640 KiB'],
+    [66_584_576, '63.5 MiB'],
+    [134_217_728, '128 MiB'],
+    [134_742_016, '129 MiB'],
+    [1.5 * 2 ** 30, '1.5 GiB'],
+    [2 ** 63, '8192 PiB'],
+  ];
+  for (const [bytes, expected] of BYTES) assert.equal(formatBytes(bytes), expected);
 });

@@ -1,7 +1,8 @@
 import type { AnyValue, Attributes, HrTime } from '@opentelemetry/api';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
+import { formatBytes } from '../../units.ts';
 import type { Look, Style } from './style.ts';
-import { bytesText, safeText, timeText, valueText } from './text.ts';
+import { safeText, timeText, valueText } from './text.ts';
 import { whoIs, whoText } from './who.ts';
 
 /** How a record is written. */
@@ -129,7 +130,7 @@ function keyFacts(attributes: Attributes): string {
 }
 
 function factText(key: string, value: AnyValue): string {
-  const text = safeText(typeof value === 'number' && BYTES.test(key) ? bytesText(value) : valueText(value), 64);
+  const text = safeText(typeof value === 'number' && BYTES.test(key) ? formatBytes(value) : valueText(value), 64);
   return text.includes(' ') ? `"${text}"` : text;
 }
 

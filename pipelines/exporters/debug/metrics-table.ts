@@ -1,7 +1,8 @@
 import type { Attributes } from '@opentelemetry/api';
 import { DataPointType, type MetricData, type ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import { formatBytes } from '../../units.ts';
 import type { Style } from './style.ts';
-import { bytesText, safeText, timeText } from './text.ts';
+import { safeText, timeText } from './text.ts';
 import { whoIs, whoText } from './who.ts';
 
 /** Rows of one table; what is beyond is told as a number. */
@@ -15,9 +16,9 @@ interface Column {
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'USAGE', metric: 'container.memory.usage', format: bytesText },
-  { title: 'WORKING SET', metric: 'container.memory.working_set', format: bytesText },
-  { title: 'LIMIT', metric: 'container.memory.usage.limit', format: bytesText },
+  { title: 'USAGE', metric: 'container.memory.usage', format: formatBytes },
+  { title: 'WORKING SET', metric: 'container.memory.working_set', format: formatBytes },
+  { title: 'LIMIT', metric: 'container.memory.usage.limit', format: formatBytes },
   { title: 'UTILIZATION', metric: 'container.memory.limit.utilization', format: percentText },
   { title: 'OOM KILLS', metric: 'container.memory.oom_kills', format: String },
   { title: 'EXITS', metric: 'container.exits', format: String },

@@ -28,16 +28,6 @@ export function valueText(value: AnyValue): string {
   return typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
 }
 
-const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
-
-/** Bytes as people read them: `0 B`, `640 KiB`, `63.5 MiB`. */
-export function bytesText(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  for (; Math.abs(value) >= 1024 && unit < BYTE_UNITS.length - 1; unit++) value /= 1024;
-  return `${value < 100 && !Number.isInteger(value) ? value.toFixed(1) : Math.round(value)} ${BYTE_UNITS[unit]}`;
-}
-
 /** Time of day with milliseconds, in the time zone of this process: `10:42:07.123`. */
 export function timeText(atMs: number): string {
   const at = new Date(atMs);

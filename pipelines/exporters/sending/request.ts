@@ -1,5 +1,4 @@
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
-import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 
 /** One request as it waits and travels: bytes, not objects, so that what a queue holds is bounded and known. */
 export interface SendRequest {
@@ -8,17 +7,6 @@ export interface SendRequest {
   readonly items: number;
   /** Called when the request is sent, dropped or refused, and nobody needs `body` any more. */
   readonly release?: () => void;
-}
-
-/** Number of data points in `metrics`. */
-export function countPoints(metrics: readonly ResourceMetrics[]): number {
-  let points = 0;
-  for (const { scopeMetrics } of metrics) {
-    for (const scope of scopeMetrics) {
-      for (const metric of scope.metrics) points += metric.dataPoints.length;
-    }
-  }
-  return points;
 }
 
 /** Number of records in `logs`. */

@@ -1,10 +1,10 @@
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
-import type { ComponentSettings, Exporter, Logger, SignalKind } from '../../component.ts';
+import { countPoints, type ComponentSettings, type Exporter, type Logger, type SignalKind } from '../../component.ts';
 import { PermanentError } from '../../errors.ts';
 import type { QueueConfig, SendingConfig } from './config.ts';
 import { MemoryQueue } from './queue.ts';
-import { countPoints, countRecords, toRequests, type SendRequest } from './request.ts';
+import { countRecords, toRequests, type SendRequest } from './request.ts';
 import { Sender, type SenderQueue } from './sender.ts';
 import type { OtlpSerializer } from './serializer.ts';
 import { ShutdownDrops } from './shutdown-drops.ts';

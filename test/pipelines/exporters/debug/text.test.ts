@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { bytesText, safeText, valueText } from '../../../../pipelines/exporters/debug/text.ts';
+import { safeText, valueText } from '../../../../pipelines/exporters/debug/text.ts';
 
 const SAFE: [text: string, expected: string][] = [
   ['plain text, ünïcode and 容器', 'plain text, ünïcode and 容器'],
@@ -48,19 +48,4 @@ test('values of any type are one line', () => {
     [{ a: 1 }, '{"a":1}'],
   ];
   for (const [value, expected] of VALUES) assert.equal(valueText(value), expected);
-});
-
-test('bytes are told in the unit that people use', () => {
-  const BYTES: [bytes: number, expected: string][] = [
-    [0, '0 B'],
-    [1023, '1023 B'],
-    [1024, '1 KiB'],
-    [655_360, '640 KiB'],
-    [66_584_576, '63.5 MiB'],
-    [134_217_728, '128 MiB'],
-    [134_742_016, '129 MiB'],
-    [1.5 * 2 ** 30, '1.5 GiB'],
-    [2 ** 63, '8192 PiB'],
-  ];
-  for (const [bytes, expected] of BYTES) assert.equal(bytesText(bytes), expected);
 });

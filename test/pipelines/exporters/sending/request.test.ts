@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { countPoints, toRequests } from '../../../../pipelines/exporters/sending/request.ts';
-import { makeMetrics } from '../../../helpers/telemetry.ts';
+import { toRequests } from '../../../../pipelines/exporters/sending/request.ts';
 
 const serialize = (texts: readonly string[]) => Buffer.from(texts.join(''));
 const count = (texts: readonly string[]) => texts.length;
@@ -55,8 +54,4 @@ test('cutting keeps order and items, and no request of several entries is above 
       for (const { body, items } of requests) assert.ok(items === 1 || body.byteLength <= maxBytes);
     }),
   );
-});
-
-test('points are counted over all resources, scopes and metrics', () => {
-  assert.equal(countPoints(makeMetrics(3, 7)), 21);
 });
