@@ -1,24 +1,20 @@
-import { watch, type FSWatcher } from "node:fs";
-import { join } from "node:path";
-import { aborted } from "../../pipelines/component.ts";
-import { describeError } from "../../pipelines/errors.ts";
-import { parseAmount, smallest } from "../cgroup/flat-keyed.ts";
-import { findHierarchy, type Hierarchy } from "../cgroup/hierarchy.ts";
-import { FileReader, KeptFile } from "../cgroup/kept-file.ts";
-import type { MemoryReading } from "../cgroup/memory-reading.ts";
-import { MemoryV1, MemoryV1Parsers } from "../cgroup/memory-v1.ts";
-import { MemoryV2, MemoryV2Parsers } from "../cgroup/memory-v2.ts";
-import {
-  OomCounter,
-  OomCounterParsers,
-  type OomRise,
-} from "../cgroup/oom-counter.ts";
-import { CgroupTree, type CgroupNode } from "../cgroup/tree.ts";
-import { VmstatOomKills } from "../cgroup/vmstat.ts";
-import { findMainProcess } from "../main-process.ts";
-import type { Emit } from "../observation.ts";
-import type { Source } from "../source.ts";
-import { printable, type OnBadInput } from "./bad-input.ts";
+import { watch, type FSWatcher } from 'node:fs';
+import { join } from 'node:path';
+import { aborted } from '../../pipelines/component.ts';
+import { describeError } from '../../pipelines/errors.ts';
+import { parseAmount, smallest } from '../cgroup/flat-keyed.ts';
+import { findHierarchy, type Hierarchy } from '../cgroup/hierarchy.ts';
+import { FileReader, KeptFile } from '../cgroup/kept-file.ts';
+import type { MemoryReading } from '../cgroup/memory-reading.ts';
+import { MemoryV1, MemoryV1Parsers } from '../cgroup/memory-v1.ts';
+import { MemoryV2, MemoryV2Parsers } from '../cgroup/memory-v2.ts';
+import { OomCounter, OomCounterParsers, type OomRise } from '../cgroup/oom-counter.ts';
+import { CgroupTree, type CgroupNode } from '../cgroup/tree.ts';
+import { VmstatOomKills } from '../cgroup/vmstat.ts';
+import { findMainProcess } from '../main-process.ts';
+import type { Emit } from '../observation.ts';
+import type { Source } from '../source.ts';
+import { printable, type OnBadInput } from './bad-input.ts';
 
 export interface MemcgOptions {
   /** Where the host's root file system is seen from here. */
@@ -56,7 +52,7 @@ const readsAllEveryMs = 5_000;
  * machine's own count in /proc/vmstat is polled, which costs 4 µs, and all groups are read when it rose.
  */
 export class MemcgSource implements Source {
-  readonly name = "memcg";
+  readonly name = 'memcg';
   readonly #options: MemcgOptions;
   readonly #reader: FileReader;
   readonly #watched = new Map<string, Watched>();
@@ -80,30 +76,16 @@ export class MemcgSource implements Source {
     const { onBadInput } = options;
     this.#options = options;
     this.#reader = new FileReader((mostKept) =>
-      onBadInput(
-        "too few file descriptors: cgroup files are opened for each reading",
-        `${mostKept} are kept open`,
-      ),
+      onBadInput('too few file descriptors: cgroup files are opened for each reading', `${mostKept} are kept open`),
     );
-    const onMalformed = (path: string): void =>
-      onBadInput("malformed cgroup file", printable(path));
+    const onMalformed = (path: string): void => onBadInput('malformed cgroup file', printable(path));
     this.#v1Parsers = new MemoryV1Parsers(onMalformed);
     this.#v2Parsers = new MemoryV2Parsers(onMalformed);
     this.#vmstat = new VmstatOomKills(this.#reader, options.hostRoot);
   }
 
-  async observe(
-    emit: Emit,
-    up: () => void,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const {
-      hostRoot,
-      pollIntervalMs,
-      sampleIntervalMs,
-      maxGroups,
-      onBadInput,
-    } = this.#options;
+  async observe(emit: Emit, up: () => void, signal: AbortSignal): Promise<void> {
+    const { hostRoot, pollIntervalMs, sampleIntervalMs, maxGroups, onBadInput } = this.#options;
     const hierarchy = findHierarchy(hostRoot);
     this.#hierarchy = hierarchy;
     this.#emit = emit;
@@ -116,13 +98,8 @@ export class MemcgSource implements Source {
       this.#readVmstat();
       this.#tree.open();
       this.#intervals.push(setInterval(() => this.#poll(), pollIntervalMs));
-      this.#intervals.push(
-        setInterval(() => this.#countAll(), readsAllEveryMs),
-      );
-      if (sampleIntervalMs > 0)
-        this.#intervals.push(
-          setInterval(() => this.#sample(), sampleIntervalMs),
-        );
+      this.#intervals.push(setInterval(() => this.#countAll(), readsAllEveryMs));
+      if (sampleIntervalMs > 0) this.#intervals.push(setInterval(() => this.#sample(), sampleIntervalMs));
       up();
       await aborted(signal);
     } finally {
@@ -135,8 +112,7 @@ export class MemcgSource implements Source {
     if (this.#tree === undefined) return;
     const unexplained = this.#look();
     const watched = this.#watched.get(containerId);
-    if (unexplained > 0 || watched === undefined || this.#count(watched) === 0)
-      this.#lookAgain(0, true);
+    if (unexplained > 0 || watched === undefined || this.#count(watched) === 0) this.#lookAgain(0, true);
   }
 
   /** The container's memory now; undefined when it has no group. The next reading overwrites its `stat`. */
@@ -145,9 +121,7 @@ export class MemcgSource implements Source {
     if (watched === undefined) return undefined;
     const { memory, node } = watched;
     return this.#guarded(() =>
-      memory instanceof MemoryV1
-        ? memory.read(Date.now())
-        : memory.read(Date.now(), this.#limitAbove(node)),
+      memory instanceof MemoryV1 ? memory.read(Date.now()) : memory.read(Date.now(), this.#limitAbove(node)),
     );
   }
 
@@ -156,9 +130,7 @@ export class MemcgSource implements Source {
     const watched = this.#watched.get(containerId);
     if (watched === undefined) return undefined;
     // crun puts the processes of a container into a group of their own below it.
-    const dirs = [watched.node, ...watched.node.children.values()].map(
-      ({ dir }) => dir,
-    );
+    const dirs = [watched.node, ...watched.node.children.values()].map(({ dir }) => dir);
     for (const dir of dirs) {
       const pid = findMainProcess(this.#options.hostRoot, dir);
       if (pid !== undefined) return pid;
@@ -168,8 +140,7 @@ export class MemcgSource implements Source {
 
   #added(node: CgroupNode, fresh: boolean): void {
     const { identity, container } = node;
-    if (identity !== undefined)
-      this.#addContainer(node, identity.containerId, fresh);
+    if (identity !== undefined) this.#addContainer(node, identity.containerId, fresh);
     else if (container !== undefined && this.#countsNested) {
       const outer = this.#watched.get(container.identity!.containerId);
       if (outer?.node === container) this.#addCounter(outer, node, fresh);
@@ -178,11 +149,7 @@ export class MemcgSource implements Source {
 
   #addContainer(node: CgroupNode, containerId: string, fresh: boolean): void {
     const known = this.#watched.get(containerId);
-    if (known !== undefined)
-      return this.#options.onBadInput(
-        "a second cgroup of one container",
-        printable(node.path),
-      );
+    if (known !== undefined) return this.#options.onBadInput('a second cgroup of one container', printable(node.path));
     const memory =
       this.#hierarchy?.version === 1
         ? new MemoryV1(this.#reader, this.#v1Parsers, node.dir, fresh)
@@ -190,27 +157,14 @@ export class MemcgSource implements Source {
     const watched: Watched = { node, containerId, memory, counters: [] };
     this.#watched.set(containerId, watched);
     const runtime = node.identity?.runtime;
-    this.#emit({
-      kind: "memcg_appeared",
-      containerId,
-      runtime,
-      atMs: Date.now(),
-      memcg: node.path,
-      fresh,
-    });
+    this.#emit({ kind: 'memcg_appeared', containerId, runtime, atMs: Date.now(), memcg: node.path, fresh });
     this.#watchEvents(watched);
     this.#addCounter(watched, node, fresh);
     if (fresh) this.#count(watched);
   }
 
   #addCounter(watched: Watched, node: CgroupNode, fresh: boolean): void {
-    const counter = new OomCounter(
-      this.#reader,
-      this.#oomParsers,
-      this.#hierarchy!,
-      node,
-      fresh,
-    );
+    const counter = new OomCounter(this.#reader, this.#oomParsers, this.#hierarchy!, node, fresh);
     watched.counters.push(counter);
     if (!fresh) this.#guarded(() => counter.begin());
   }
@@ -220,12 +174,8 @@ export class MemcgSource implements Source {
     if (this.#hierarchy?.version === 1) return;
     this.#unnotified.add(watched);
     try {
-      const notices = watch(
-        join(watched.node.dir, "memory.events"),
-        { persistent: false },
-        () => this.#count(watched),
-      );
-      notices.on("error", () => {
+      const notices = watch(join(watched.node.dir, 'memory.events'), { persistent: false }, () => this.#count(watched));
+      notices.on('error', () => {
         notices.close();
         this.#unnotified.add(watched);
       });
@@ -242,28 +192,20 @@ export class MemcgSource implements Source {
     const watched = this.#watchedOf(node);
     if (watched === undefined) return;
     if (watched.node !== node) {
-      const index = watched.counters.findIndex(
-        (counter) => counter.node === node,
-      );
+      const index = watched.counters.findIndex((counter) => counter.node === node);
       if (index >= 0) watched.counters.splice(index, 1)[0]?.close();
       return;
     }
     this.#close(watched);
     this.#watched.delete(watched.containerId);
     const { containerId } = watched;
-    this.#emit({
-      kind: "memcg_gone",
-      containerId,
-      atMs: Date.now(),
-      memcg: node.path,
-    });
+    this.#emit({ kind: 'memcg_gone', containerId, atMs: Date.now(), memcg: node.path });
   }
 
   #poll(): void {
     this.#tree?.rescan();
     for (const watched of this.#unnotified) this.#watchEvents(watched);
-    if (this.#look() > 0 && this.#lookingAgain === undefined)
-      this.#lookAgain(0, false);
+    if (this.#look() > 0 && this.#lookingAgain === undefined) this.#lookAgain(0, false);
   }
 
   /**
@@ -273,8 +215,7 @@ export class MemcgSource implements Source {
   #look(): number {
     const rise = this.#readVmstat();
     // Whatever a group has shown by now is in the machine's count.
-    this.#unexplained =
-      rise === undefined ? 0 : Math.max(0, this.#unexplained + rise);
+    this.#unexplained = rise === undefined ? 0 : Math.max(0, this.#unexplained + rise);
     if (rise !== 0 || this.#unexplained > 0) this.#countAll();
     return this.#unexplained;
   }
@@ -306,13 +247,11 @@ export class MemcgSource implements Source {
     let counted = 0;
     // A copy, because a group that turns out to be gone takes its counter out of the list.
     for (const counter of watched.counters.slice()) {
-      const totals = this.#guarded(() => counter.read() ?? "gone");
-      if (totals === "gone") this.#tree?.recheck(counter.node);
-      if (totals === "gone" || totals === undefined) continue;
+      const totals = this.#guarded(() => counter.read() ?? 'gone');
+      if (totals === 'gone') this.#tree?.recheck(counter.node);
+      if (totals === 'gone' || totals === undefined) continue;
       // A container inside this one is in this one's counter on v2: what it counts by itself is discounted here.
-      if (!this.#countsNested)
-        for (const inner of this.#containersIn(watched.node))
-          counted += this.#count(inner);
+      if (!this.#countsNested) for (const inner of this.#containersIn(watched.node)) counted += this.#count(inner);
       const rise = counter.take(totals);
       if (rise === undefined) continue;
       counted += rise.oomKills;
@@ -321,22 +260,11 @@ export class MemcgSource implements Source {
     return counted;
   }
 
-  #tellRise(
-    { node, containerId, memory }: Watched,
-    { path: memcg }: CgroupNode,
-    rise: OomRise,
-  ): void {
+  #tellRise({ node, containerId, memory }: Watched, { path: memcg }: CgroupNode, rise: OomRise): void {
     this.#unexplained -= rise.oomKills;
     if (!this.#countsNested) this.#discount(node, rise);
     const limitBytes = this.#guarded(() => memory.readLimit());
-    this.#emit({
-      kind: "oom_kills_counted",
-      containerId,
-      atMs: Date.now(),
-      memcg,
-      ...rise,
-      limitBytes,
-    });
+    this.#emit({ kind: 'oom_kills_counted', containerId, atMs: Date.now(), memcg, ...rise, limitBytes });
   }
 
   #discount(node: CgroupNode, rise: OomRise): void {
@@ -348,16 +276,14 @@ export class MemcgSource implements Source {
 
   #containersIn(node: CgroupNode): Watched[] {
     return Array.from(node.children.values()).flatMap((child) => {
-      const watched =
-        child.identity === undefined ? undefined : this.#watchedOf(child);
+      const watched = child.identity === undefined ? undefined : this.#watchedOf(child);
       return watched === undefined ? this.#containersIn(child) : [watched];
     });
   }
 
   #watchedOf(node: CgroupNode): Watched | undefined {
     const containerId = node.container?.identity?.containerId;
-    const watched =
-      containerId === undefined ? undefined : this.#watched.get(containerId);
+    const watched = containerId === undefined ? undefined : this.#watched.get(containerId);
     return watched?.node === node.container ? watched : undefined;
   }
 
@@ -366,18 +292,13 @@ export class MemcgSource implements Source {
     const reading = this.#vmstat.read();
     if (reading === undefined) return undefined;
     if (reading.rise > 0 || reading.first) {
-      this.#emit({
-        kind: "node_oom_kills_counted",
-        atMs: Date.now(),
-        total: reading.total,
-      });
+      this.#emit({ kind: 'node_oom_kills_counted', atMs: Date.now(), total: reading.total });
     }
     return reading.rise;
   }
 
   #sample(): void {
-    for (const { memory } of this.#watched.values())
-      this.#guarded(() => memory.sample());
+    for (const { memory } of this.#watched.values()) this.#guarded(() => memory.sample());
   }
 
   /** The smallest limit on the way from the group's parent to the root (v2). */
@@ -385,15 +306,9 @@ export class MemcgSource implements Source {
     if (parent?.parent === undefined) return undefined;
     let file = this.#limits.get(parent);
     if (file === undefined)
-      this.#limits.set(
-        parent,
-        (file = new KeptFile(this.#reader, join(parent.dir, "memory.max"))),
-      );
+      this.#limits.set(parent, (file = new KeptFile(this.#reader, join(parent.dir, 'memory.max'))));
     const content = file.read();
-    return smallest(
-      content === undefined ? undefined : parseAmount(content),
-      this.#limitAbove(parent),
-    );
+    return smallest(content === undefined ? undefined : parseAmount(content), this.#limitAbove(parent));
   }
 
   /** Where counters are local, groups nested in a container's are counted each by itself. */
@@ -405,10 +320,7 @@ export class MemcgSource implements Source {
     try {
       return read();
     } catch (error) {
-      this.#options.onBadInput(
-        "cgroup file that cannot be used",
-        printable(describeError(error)),
-      );
+      this.#options.onBadInput('cgroup file that cannot be used', printable(describeError(error)));
       return undefined;
     }
   }
