@@ -98,7 +98,8 @@ export class Cases {
   /** The log named a victim that is in no container we know of. */
   observeStray(logged: VictimLogged, now: Instant): Incident[] {
     // The kernel names the group in most reports; where it held the report back, a counter may tell whose it was.
-    if (logged.victim.memcg === undefined && this.#strays.length < mostStrays) {
+    const outside = (logged.victim.memcg ?? logged.memcgSeen) !== undefined;
+    if (!outside && this.#strays.length < mostStrays) {
       this.#strays.push({ logged, dueAtMs: now.monotonicMs + this.#settleMs });
       return [];
     }

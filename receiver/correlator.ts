@@ -66,7 +66,7 @@ export class Correlator {
   #takeVictim(logged: VictimLogged, now: Instant): Incident[] {
     const containerId = this.#idOfVictim(logged);
     if (containerId === undefined) return this.cases.observeStray(logged, now);
-    const { runtime } = identifyMemcg(logged.victim.memcg ?? '');
+    const { runtime } = identifyMemcg(logged.victim.memcg ?? logged.memcgSeen ?? '');
     const container = this.#table.adopt({ containerId, runtime, atMs: logged.atMs }, now.wallMs);
     if (container === undefined) return this.cases.observeStray(logged, now);
     this.#learnTasks(logged);
@@ -74,7 +74,8 @@ export class Correlator {
   }
 
   /** The kernel log names groups and processes, not containers. */
-  #idOfVictim({ victim: { memcg, pid }, atMs }: VictimLogged): string | undefined {
+  #idOfVictim({ victim, memcgSeen, atMs }: VictimLogged): string | undefined {
+    const { pid, memcg = memcgSeen } = victim;
     if (memcg !== undefined) return identifyMemcg(memcg).containerId;
     const ofLife = Array.from(this.#table.all()).find(({ life }) => life?.pid === pid);
     return ofLife?.id ?? this.#pids.containerOf(pid, atMs);

@@ -196,6 +196,8 @@ export interface VictimLogged {
   atMs: number;
   /** Who died, and in which invocation: one object for all victims of one. Names and paths are hostile. */
   victim: OomVictim;
+  /** Its group as /proc still showed it, where the kernel held back the report that names it. */
+  memcgSeen?: string;
   /** Of the boot that the log's sequence numbers and times count from; absent for a log file. */
   bootId?: string;
 }

@@ -26,6 +26,7 @@ export class DmesgProcess implements LogTap {
   readonly from: string;
   readonly restMs = 200;
   readonly idleMs = 5_000;
+  readonly silenceMs = 200;
   readonly #start: LogStart;
   readonly #command: readonly string[];
   readonly #lines = new LogLineReader(() => Date.now());

@@ -19,6 +19,8 @@ export class KmsgDevice implements LogTap {
   readonly from: string;
   readonly restMs = 0;
   readonly idleMs = 0;
+  /** The kernel writes the lines of a report one right after the other. */
+  readonly silenceMs = 20;
   lastSequence: number | undefined;
   readonly #fd: number;
   readonly #start: LogStart;

@@ -19,6 +19,7 @@ export class LogFile implements LogTap {
   readonly from: string;
   readonly restMs = 0;
   readonly idleMs = 0;
+  readonly silenceMs = 200;
   readonly #buffer = Buffer.allocUnsafeSlow(bytesPerTurn);
   #lines = new LogLineReader(() => Date.now());
   #splitter: LineSplitter | undefined;

@@ -8,6 +8,8 @@ export interface LogTap {
   readonly restMs: number;
   /** Without a hint it is read no more often than this, in milliseconds. */
   readonly idleMs: number;
+  /** After so much silence, in milliseconds, the report that was read is whole. */
+  readonly silenceMs: number;
   /** Number of the last record that was read, of whatever facility; only /dev/kmsg has them. */
   readonly lastSequence?: number;
   /**

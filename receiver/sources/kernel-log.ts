@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
+import { readMemcgOf } from '../cgroup/process-memcg.ts';
 import { LogClock, processClocks, type ProcessClocks } from '../kernel/log-clock.ts';
 import type { KernelMessage, LogPosition } from '../kernel/kmsg-record.ts';
 import { isLater, positionOf } from '../kernel/log-position.ts';
@@ -28,9 +29,6 @@ export interface KernelLogOptions extends KernelLogSearch {
   /** Opens the log; given only where a test must make it fail. */
   open?: typeof openKernelLog;
 }
-
-/** A victim whose group may still be announced is told after so much silence. */
-const silenceMs = 200;
 
 /** Where so many records came at once, the ring may be overwritten before the next look, so that it comes soon. */
 const floodRecords = 100;
@@ -169,11 +167,11 @@ export class KernelLogSource implements Source {
     const nowUs = this.#clocks.monotonicUs();
     this.#endSeenUs = nowUs;
     this.#endOld();
-    if (this.#unsettledSinceUs !== undefined && nowUs - this.#unsettledSinceUs >= silenceMs * 1000) this.#settle();
+    if (this.#unsettledSinceUs !== undefined && nowUs - this.#unsettledSinceUs >= tap.silenceMs * 1000) this.#settle();
   }
 
   /** Until the next look is due, or somebody hints. */
-  async #wait({ restMs, idleMs }: LogTap, signal: AbortSignal): Promise<void> {
+  async #wait({ restMs, idleMs, silenceMs }: LogTap, signal: AbortSignal): Promise<void> {
     if (restMs > 0) await sleep(restMs, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) return;
     const heldMs = (this.#clocks.monotonicUs() - (this.#unsettledSinceUs ?? -Infinity)) / 1000;
@@ -254,7 +252,9 @@ export class KernelLogSource implements Source {
     const { at, confirmed } = victim;
     // Chosen long ago, and the line that says that it was killed is lost: that was before the time to be told.
     if (!confirmed && this.#lastOld !== undefined && !isLater(this.#lastOld, at, 0)) return;
-    this.#emit({ kind: 'oom_victim', source: this.name, atMs: this.#timeOf(at), victim, bootId: this.#bootIdOf(at) });
+    const memcgSeen = victim.memcg === undefined ? readMemcgOf(this.#options.hostRoot, victim.pid) : undefined;
+    const [atMs, bootId] = [this.#timeOf(at), this.#bootIdOf(at)];
+    this.#emit({ kind: 'oom_victim', source: this.name, atMs, victim, memcgSeen, bootId });
     if (confirmed) this.#told = positionOf(at);
   }
 

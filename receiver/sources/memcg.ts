@@ -1,4 +1,4 @@
-import { watch, type FSWatcher } from 'node:fs';
+import { readFileSync, watch, type FSWatcher } from 'node:fs';
 import { join } from 'node:path';
 import { aborted } from '../../pipelines/component.ts';
 import { describeError } from '../../pipelines/errors.ts';
@@ -37,7 +37,12 @@ interface Watched {
   readonly counters: OomCounter[];
   /** Notices of the kernel that memory.events has changed (v2). */
   notices?: FSWatcher;
+  /** When its processes were told last. */
+  processesToldAtMs: number;
 }
+
+/** Where kills follow each other, the processes of a group are told no more often than this. */
+const tellsProcessesEveryMs = 100;
 
 /** When to look again for a kill that another witness has told of, or that only the machine's count shows so far. */
 const looksAgainAfterMs = [2, 10, 30, 100, 300];
@@ -59,6 +64,8 @@ export class MemcgSource implements Source {
   readonly #intervals: NodeJS.Timeout[] = [];
   /** Groups on v2 whose notices could not be asked for yet. */
   readonly #unnotified = new Set<Watched>();
+  /** New groups in which no process was seen yet. */
+  readonly #unpeopled = new Set<Watched>();
   readonly #oomParsers = new OomCounterParsers();
   readonly #v1Parsers: MemoryV1Parsers;
   readonly #v2Parsers: MemoryV2Parsers;
@@ -112,6 +119,7 @@ export class MemcgSource implements Source {
     if (this.#tree === undefined) return;
     const unexplained = this.#look();
     const watched = this.#watched.get(containerId);
+    if (watched !== undefined) this.#tellProcesses(watched);
     if (unexplained > 0 || watched === undefined || this.#count(watched) === 0) this.#lookAgain(0, true);
   }
 
@@ -154,8 +162,9 @@ export class MemcgSource implements Source {
       this.#hierarchy?.version === 1
         ? new MemoryV1(this.#reader, this.#v1Parsers, node.dir, fresh)
         : new MemoryV2(this.#reader, this.#v2Parsers, node.dir, fresh);
-    const watched: Watched = { node, containerId, memory, counters: [] };
+    const watched: Watched = { node, containerId, memory, counters: [], processesToldAtMs: 0 };
     this.#watched.set(containerId, watched);
+    this.#unpeopled.add(watched);
     const runtime = node.identity?.runtime;
     this.#emit({ kind: 'memcg_appeared', containerId, runtime, atMs: Date.now(), memcg: node.path, fresh });
     this.#watchEvents(watched);
@@ -205,6 +214,7 @@ export class MemcgSource implements Source {
   #poll(): void {
     this.#tree?.rescan();
     for (const watched of this.#unnotified) this.#watchEvents(watched);
+    for (const watched of this.#unpeopled) this.#tellProcesses(watched);
     if (this.#look() > 0 && this.#lookingAgain === undefined) this.#lookAgain(0, false);
   }
 
@@ -260,11 +270,25 @@ export class MemcgSource implements Source {
     return counted;
   }
 
-  #tellRise({ node, containerId, memory }: Watched, { path: memcg }: CgroupNode, rise: OomRise): void {
+  #tellRise(watched: Watched, { path: memcg }: CgroupNode, rise: OomRise): void {
+    const { node, containerId, memory } = watched;
     this.#unexplained -= rise.oomKills;
     if (!this.#countsNested) this.#discount(node, rise);
     const limitBytes = this.#guarded(() => memory.readLimit());
+    this.#tellProcesses(watched);
     this.#emit({ kind: 'oom_kills_counted', containerId, atMs: Date.now(), memcg, ...rise, limitBytes });
+  }
+
+  /** Of those that the kernel kills without a report it tells the pid alone: who lives where must be known before. */
+  #tellProcesses(watched: Watched): void {
+    const { containerId, node, processesToldAtMs } = watched;
+    const atMs = Date.now();
+    if (Math.abs(atMs - processesToldAtMs) < tellsProcessesEveryMs) return;
+    const pids = [...listPids(node)];
+    if (pids.length === 0) return;
+    watched.processesToldAtMs = atMs;
+    this.#unpeopled.delete(watched);
+    this.#emit({ kind: 'processes_seen', containerId, atMs, pids });
   }
 
   #discount(node: CgroupNode, rise: OomRise): void {
@@ -328,6 +352,7 @@ export class MemcgSource implements Source {
   #close(watched: Watched): void {
     const { memory, counters, notices } = watched;
     this.#unnotified.delete(watched);
+    this.#unpeopled.delete(watched);
     notices?.close();
     memory.close();
     for (const counter of counters) counter.close();
@@ -344,4 +369,16 @@ export class MemcgSource implements Source {
     this.#limits.clear();
     this.#emit = () => {};
   }
+}
+
+/** Host pids in a group and in those below it that are no containers of their own; none where it is gone. */
+function* listPids({ dir, children }: CgroupNode): Generator<number> {
+  let text = '';
+  try {
+    text = readFileSync(join(dir, 'cgroup.procs'), 'latin1');
+  } catch {
+    // Gone.
+  }
+  for (const pid of text.split('\n')) if (Number(pid) > 0) yield Number(pid);
+  for (const child of children.values()) if (child.identity === undefined) yield* listPids(child);
 }
