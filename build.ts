@@ -69,12 +69,6 @@ const versionGuard = [
   '}',
 ].join('\n');
 
-/**
- * Most of the start's code is never called again: drop what did not run between two full collections of garbage, not
- * between six. 2 MB less resident memory; set here because the first line has no room for it.
- */
-const v8Flags = "process.getBuiltinModule('node:v8').setFlagsFromString('--bytecode-old-age=1');";
-
 /** CommonJS packages inside an ES module still expect these three. */
 const commonJsNames = [
   "import { createRequire as __createRequire } from 'node:module';",
@@ -101,7 +95,7 @@ await build({
   format: 'esm',
   target: 'node22',
   plugins: [withoutUnused, builtinsOnDemand],
-  banner: { js: `${interpreter}\n${versionGuard}\n${v8Flags}\n${commonJsNames}` },
+  banner: { js: `${interpreter}\n${versionGuard}\n${commonJsNames}` },
   // Whitespace and dead branches go; names stay, so that a stack trace can be read.
   minifyWhitespace: true,
   minifySyntax: true,
