@@ -17,12 +17,14 @@ export interface CgroupNode {
   /** The innermost container's group that it is or lies in. */
   readonly container?: CgroupNode;
   readonly children: Map<string, CgroupNode>;
+  /** All that it held is known, so that a child found from now on was made since. */
+  isComplete: boolean;
   watcher?: FSWatcher;
 }
 
 /** Told of groups as they come and go; parents come before and go after their children. */
 export interface TreeListener {
-  /** `fresh` is false for what was there before the first walk. */
+  /** `fresh` is false for what was there before the first walk, or was left out or could not be listed at first. */
   added(node: CgroupNode, fresh: boolean): void;
   removed(node: CgroupNode): void;
   /** A group beyond the bound, or one that cannot be watched or listed. */
@@ -39,6 +41,8 @@ export class CgroupTree {
   readonly #listener: TreeListener;
   /** Directories without a watch (inotify's limits are reached), or that could not be listed: `rescan` lists them. */
   readonly #toRescan = new Set<CgroupNode>();
+  /** Groups with children that were left out for want of room. */
+  readonly #crowded = new Set<CgroupNode>();
   #rootNode: CgroupNode | undefined;
   #size = 0;
 
@@ -60,9 +64,9 @@ export class CgroupTree {
       throw new Error(`cannot list the memory cgroups at "${this.#root}"`, { cause: error });
     }
     const inode = statSync(this.#root).ino;
-    this.#rootNode = { path: '/', dir: this.#root, name: '', inode, children: new Map() };
+    this.#rootNode = { path: '/', dir: this.#root, name: '', inode, children: new Map(), isComplete: false };
     this.#watch(this.#rootNode);
-    this.#list(this.#rootNode, false);
+    this.#list(this.#rootNode);
   }
 
   /** A group's files say that it is gone: forgets it, and takes up its successor if there is one. */
@@ -70,9 +74,13 @@ export class CgroupTree {
     if (parent !== undefined) this.#recheckChild(parent, name);
   }
 
-  /** Looks at the directories that could not be watched or listed. */
+  /** Looks at the directories that could not be watched or listed, and where there is room now, for what was left out. */
   rescan(): void {
-    for (const node of this.#toRescan) this.#list(node, true);
+    for (const node of this.#toRescan) this.#list(node);
+    for (const node of [...this.#crowded]) {
+      if (this.#size >= this.#maxGroups) return;
+      this.#list(node);
+    }
   }
 
   close(): void {
@@ -80,7 +88,7 @@ export class CgroupTree {
     this.#rootNode = undefined;
   }
 
-  #list(node: CgroupNode, fresh: boolean): void {
+  #list(node: CgroupNode): void {
     let names: Set<string>;
     try {
       const entries = readdirSync(node.dir, { withFileTypes: true });
@@ -93,22 +101,30 @@ export class CgroupTree {
     }
     if (node.watcher !== undefined) this.#toRescan.delete(node);
     for (const name of node.children.keys()) if (!names.has(name)) this.#recheckChild(node, name);
-    for (const name of names) this.#recheckChild(node, name, fresh);
+    const fresh = node.isComplete;
+    const wasCrowded = this.#crowded.delete(node);
+    node.isComplete = true;
+    for (const name of names) this.#recheckChild(node, name, fresh, wasCrowded);
   }
 
-  #recheckChild(parent: CgroupNode, name: string, fresh = true): void {
+  /** `isTold`: that there is no room for the group has been told. */
+  #recheckChild(parent: CgroupNode, name: string, fresh = true, isTold = false): void {
     const known = parent.children.get(name);
     const inode = inodeOf(join(parent.dir, name));
     if (known !== undefined && known.inode === inode) return;
     if (known !== undefined) this.#remove(known);
-    if (inode !== undefined) this.#add(parent, name, inode, fresh);
+    if (inode === undefined) return;
+    if (this.#size < this.#maxGroups) this.#add(parent, name, inode, fresh || known !== undefined);
+    else this.#leaveOut(parent, name, isTold);
+  }
+
+  #leaveOut(parent: CgroupNode, name: string, isTold: boolean): void {
+    this.#crowded.add(parent);
+    parent.isComplete = false;
+    if (!isTold) this.#listener.problem('left out a cgroup beyond max_groups', join(parent.path, name));
   }
 
   #add(parent: CgroupNode, name: string, inode: number, fresh: boolean): void {
-    if (this.#size >= this.#maxGroups) {
-      this.#listener.problem('left out a cgroup beyond max_groups', join(parent.path, name));
-      return;
-    }
     const identity = identifyCgroup(name, parent.name);
     // crun makes a group of its own below the container's, and so do nested managers: these belong to the container.
     const ownsContainer = identity !== undefined && identity.containerId !== parent.container?.identity?.containerId;
@@ -123,12 +139,14 @@ export class CgroupTree {
         return ownsContainer ? node : parent.container;
       },
       children: new Map(),
+      // A group that was just made held nothing yet.
+      isComplete: fresh,
     };
     parent.children.set(name, node);
     this.#size++;
     this.#watch(node);
     this.#listener.added(node, fresh);
-    this.#list(node, fresh);
+    this.#list(node);
   }
 
   #remove(node: CgroupNode): void {
@@ -143,7 +161,7 @@ export class CgroupTree {
     try {
       node.watcher = watch(node.dir, { persistent: false }, (event, name) => {
         if (event !== 'rename') return;
-        if (name === null) this.#list(node, true);
+        if (name === null) this.#list(node);
         else this.#recheckChild(node, name);
       });
       node.watcher.on('error', () => this.#loseWatch(node));
@@ -163,6 +181,7 @@ export class CgroupTree {
   #forget(node: CgroupNode): void {
     node.watcher?.close();
     this.#toRescan.delete(node);
+    this.#crowded.delete(node);
     for (const child of node.children.values()) this.#forget(child);
   }
 }
