@@ -77,7 +77,7 @@ export class CgroupTree {
   /** Looks at the directories that could not be watched or listed, and where there is room now, for what was left out. */
   rescan(): void {
     for (const node of this.#toRescan) this.#list(node);
-    for (const node of [...this.#crowded]) {
+    for (const node of this.#crowded) {
       if (this.#size >= this.#maxGroups) return;
       this.#list(node);
     }
