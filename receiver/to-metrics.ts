@@ -7,12 +7,14 @@ import type { Ledger } from './ledger.ts';
 import { memoryStatMetrics, metrics, scopeName, type MetricName } from './metadata.ts';
 import { Frame, MetricTemplate, toHrTime, type Slot } from './metrics-frame.ts';
 import type { Resources } from './resources.ts';
+import { StartTimes } from './start-times.ts';
 import { exitReasons } from './workload.ts';
 
 /** What the metrics of a container are made of. */
 interface ContainerFacts {
   container: Container;
   memory: MemoryReading | undefined;
+  starts: ReturnType<StartTimes['ofContainer']>;
 }
 
 /** What the metrics of the node are made of. */
@@ -31,6 +33,7 @@ export class MetricsBuilder {
   readonly #scope: { name: string; version: string };
   readonly #containerSlots: readonly Slot<ContainerFacts>[];
   readonly #nodeSlots: readonly Slot<NodeFacts>[];
+  readonly #startTimes = new StartTimes();
   #frames = new WeakMap<Container, Frame<ContainerFacts>>();
 
   constructor(config: Config, resources: Resources, version: string) {
@@ -50,7 +53,8 @@ export class MetricsBuilder {
   /** One `ResourceMetrics` for a container: its counters, and its memory where `memory` was read just now. */
   ofContainer(container: Container, memory: MemoryReading | undefined, nowMs: number): ResourceMetrics {
     const resource = this.#resources.ofMetrics(container);
-    const facts = { container, memory };
+    const starts = this.#startTimes.ofContainer(container, memory !== undefined, nowMs);
+    const facts = { container, memory, starts };
     const now = toHrTime(nowMs);
     let frame = this.#frames.get(container);
     if (frame?.fill(resource, facts, now) !== true) {
@@ -64,7 +68,7 @@ export class MetricsBuilder {
   /** What the kernel counted on the whole machine. Undefined until it was read. */
   ofNode(ledger: Ledger, bootedAtMs: number, startedAtMs: number, nowMs: number): ResourceMetrics | undefined {
     if (ledger.total === undefined) return undefined;
-    const facts = { ledger, bootedAtMs, startedAtMs };
+    const facts = { ledger, ...this.#startTimes.ofNode(bootedAtMs, startedAtMs, nowMs) };
     const frame = new Frame(this.#resources.node, this.#scope, this.#nodeSlots, facts);
     frame.fill(this.#resources.node, facts, toHrTime(nowMs));
     return frame.metrics;
@@ -81,7 +85,7 @@ function workloadSlots(templates: Templates): Slot<ContainerFacts>[] {
   ): Slot<ContainerFacts>[] =>
     slotOf(templates, name, {
       value: ({ container }) => value(container.workload),
-      startMs: ({ container }) => container.workload.firstSeenAtMs,
+      startMs: ({ starts }) => starts.workloadMs,
       attributes,
     });
   return [
@@ -112,7 +116,8 @@ function memorySlots(templates: Templates): Slot<ContainerFacts>[] {
   ): Slot<ContainerFacts>[] =>
     slotOf(templates, name, {
       value: ({ memory }) => (memory === undefined ? undefined : value(memory)),
-      startMs: ({ container }) => startOfMemcgMs(container),
+      // Absent only where nothing was read, and then there is no point.
+      startMs: ({ starts }) => starts.memcgMs ?? 0,
       attributes,
     });
   return [
@@ -154,9 +159,4 @@ function utilizationOf({ unreclaimableBytes, effectiveLimitBytes }: MemoryReadin
   if (unreclaimableBytes === undefined || effectiveLimitBytes === undefined || effectiveLimitBytes === 0)
     return undefined;
   return unreclaimableBytes / effectiveLimitBytes;
-}
-
-/** Where we did not see the group being made, its counters began with the container's life. */
-function startOfMemcgMs({ memcgSinceMs, life, workload }: Container): number {
-  return memcgSinceMs ?? life?.startedAtMs ?? workload.firstSeenAtMs;
 }
