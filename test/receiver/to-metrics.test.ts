@@ -15,7 +15,7 @@ import { idOf, observationsOf } from './observations.ts';
 
 const nowMs = 1_700_000_100_000;
 const firstSeenAtMs = nowMs - 60_000;
-const { started, appeared, exited } = observationsOf(idOf(1));
+const { started, appeared, exited, renamed } = observationsOf(idOf(1));
 
 function makeBuilder(section: unknown = {}): MetricsBuilder {
   const config = configSchema.parse(section);
@@ -125,6 +125,59 @@ describe('MetricsBuilder', () => {
     assert.deepEqual(names, ['container.memory.oom_kills', 'container.memory.oom_incidents', 'container.restarts']);
   });
 
+  it('writes the same metrics again for as long as the container has the same points and the same name', () => {
+    const { table, container } = makeContainer();
+    const builder = makeBuilder();
+    const first = builder.ofContainer(container, undefined, nowMs);
+    table.apply(exited(nowMs, 3));
+    const second = builder.ofContainer(container, undefined, nowMs + 1);
+    assert.notEqual(second, first, 'the exit code has come');
+    const third = builder.ofContainer(container, { atMs: nowMs, usageBytes: 1 }, nowMs + 2);
+    assert.equal(valuesOf(third)['container.memory.usage'], 1);
+    const fourth = builder.ofContainer(container, undefined, nowMs + 3);
+    assert.equal(valuesOf(fourth)['container.memory.usage'], undefined, 'the group is gone');
+    container.workload.oomKills++;
+    const fifth = builder.ofContainer(container, undefined, nowMs + 4);
+    assert.equal(fifth, fourth);
+    assert.equal(valuesOf(fifth)['container.memory.oom_kills'], 1);
+    table.apply(renamed(nowMs, 'new-name'));
+    const sixth = builder.ofContainer(container, undefined, nowMs + 5);
+    assert.equal(sixth.resource.attributes['container.name'], 'new-name');
+    assert.equal(fifth.resource.attributes['container.name'], undefined);
+  });
+
+  it('writes no more in what it has let go', () => {
+    const { container } = makeContainer();
+    const builder = makeBuilder();
+    const sent = builder.ofContainer(container, undefined, nowMs);
+    const before = structuredClone(sent.scopeMetrics);
+    builder.letGo();
+    container.workload.oomKills++;
+    const next = builder.ofContainer(container, undefined, nowMs + 1);
+    assert.deepEqual(structuredClone(sent.scopeMetrics), before);
+    assert.equal(valuesOf(next)['container.memory.oom_kills'], 1);
+  });
+
+  it('moves no start when it lets go, when points come and go, and never beyond the time of a point', () => {
+    const { table, container } = makeContainer();
+    const builder = makeBuilder();
+    const memory: MemoryReading = { atMs: nowMs, events: { max: 1 } };
+    const startsOf = (atMs: number) => {
+      const { scopeMetrics } = builder.ofContainer(container, memory, atMs);
+      const points = scopeMetrics.flatMap((one) => one.metrics.flatMap(({ dataPoints }) => dataPoints));
+      for (const { endTime } of points) assert.deepEqual(endTime, toHrTime(atMs));
+      return [...new Set(points.map(({ startTime }) => startTime.join()).filter((start) => start !== '0,0'))];
+    };
+    const first = startsOf(nowMs);
+    assert.deepEqual(first, [toHrTime(firstSeenAtMs).join(), toHrTime(firstSeenAtMs + 5).join()]);
+    builder.letGo();
+    table.apply(exited(nowMs, 3));
+    assert.deepEqual(startsOf(nowMs + 1000), first);
+    const setBackMs = firstSeenAtMs - 3_600_000;
+    assert.deepEqual(startsOf(setBackMs), [toHrTime(setBackMs).join()]);
+    assert.deepEqual(startsOf(nowMs + 2000), [toHrTime(setBackMs).join()], 'where it was put it stays');
+  });
+
   it("sends the machine's own count once it was read", () => {
     const ledger = new Ledger();
     const send = () => makeBuilder().ofNode(ledger, nowMs - 9e6, firstSeenAtMs, nowMs);
@@ -132,6 +185,11 @@ describe('MetricsBuilder', () => {
     ledger.count(40, { wallMs: nowMs, monotonicMs: 0 });
     const sent = send()!;
     assert.deepEqual(sent.resource.attributes, { 'host.name': 'node-1' });
+    for (const { dataPoints, descriptor } of sent.scopeMetrics[0]!.metrics) {
+      const startMs = descriptor.name === 'system.linux.oom_kills' ? nowMs - 9e6 : firstSeenAtMs;
+      assert.deepEqual(dataPoints[0]!.startTime, toHrTime(startMs));
+      assert.deepEqual(dataPoints[0]!.endTime, toHrTime(nowMs));
+    }
     assert.deepEqual(valuesOf(sent), { 'system.linux.oom_kills': 40, 'system.linux.oom_kills.unattributed': 0 });
   });
 });
