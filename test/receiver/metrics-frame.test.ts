@@ -16,13 +16,22 @@ const startMs = 1_700_000_000_000;
 const resource = resourceFromAttributes({ 'container.id': 'a' });
 const scope = { name: 'scope', version: '1' };
 const events = new MetricTemplate('events', {
+  enabled: true,
+  identity: 'workload',
   kind: 'sum',
   monotonic: true,
   type: 'int',
   unit: '{event}',
   description: 'Events.',
 });
-const usage = new MetricTemplate('usage', { kind: 'gauge', type: 'double', unit: 'By', description: 'Usage.' });
+const usage = new MetricTemplate('usage', {
+  enabled: true,
+  identity: 'workload',
+  kind: 'gauge',
+  type: 'double',
+  unit: 'By',
+  description: 'Usage.',
+});
 const startOf = (facts: Facts) => facts.startMs;
 const slots: readonly Slot<Facts>[] = [
   { template: events, attributes: { event: 'kill' }, value: ({ kills }) => kills, startMs: startOf },

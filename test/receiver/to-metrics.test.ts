@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { DataPointType, type ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import { DataPointType, type DataPoint, type MetricData, type ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import fc from 'fast-check';
 import type { MemoryReading } from '../../receiver/cgroup/memory-reading.ts';
 import { indexOfStat, STAT_KEYS } from '../../receiver/cgroup/memory-stat.ts';
@@ -164,7 +164,8 @@ describe('MetricsBuilder', () => {
     const memory: MemoryReading = { atMs: nowMs, events: { max: 1 } };
     const startsOf = (atMs: number) => {
       const { scopeMetrics } = builder.ofContainer(container, memory, atMs);
-      const points = scopeMetrics.flatMap((one) => one.metrics.flatMap(({ dataPoints }) => dataPoints));
+      const sent: MetricData[] = scopeMetrics.flatMap((one) => one.metrics);
+      const points = sent.flatMap<DataPoint<unknown>>(({ dataPoints }) => dataPoints);
       for (const { endTime } of points) assert.deepEqual(endTime, toHrTime(atMs));
       return [...new Set(points.map(({ startTime }) => startTime.join()).filter((start) => start !== '0,0'))];
     };
