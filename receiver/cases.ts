@@ -101,10 +101,16 @@ export class Cases {
     const outside = (logged.victim.memcg ?? logged.memcgSeen) !== undefined;
     if (!outside && this.#strays.length < mostStrays) {
       this.#strays.push({ logged, dueAtMs: now.monotonicMs + this.#settleMs });
-      return [];
+      return this.judgeStrays(now);
     }
     this.#ledger.account(1);
     return [tellOutside(logged, now)];
+  }
+
+  /** The machine's count changed, or the log named a victim without its group: it may be certain whose it was. */
+  judgeStrays(now: Instant): Incident[] {
+    const open = this.#assignStrays(now);
+    return open === undefined ? [] : this.#judge(open, now);
   }
 
   /** A life began or ended. */
@@ -166,6 +172,7 @@ export class Cases {
     this.#ledger.account(rise.oomKills - told);
     open.counted.push({ ...counted, processes: counted.processes - told });
     this.#awaitKills(open, now);
+    this.#assignStrays(now);
     return this.#judge(open, now);
   }
 
@@ -278,16 +285,21 @@ export class Cases {
     this.#cases.set(container, openCase(container, life, last));
   }
 
-  /** Where only one container has kills that nobody named, they are those of the victims whose group nobody named. */
-  #assignStrays(now: Instant): void {
-    if (this.#strays.length === 0) return;
+  /**
+   * Where only one container has kills that nobody named, they are those of the victims whose group nobody named: once
+   * all kills of the machine are found in some counter, or the container's can wait no longer. Returns its case.
+   */
+  #assignStrays(now: Instant): Case | undefined {
+    if (this.#strays.length === 0) return undefined;
     const unnamed = [...this.#waiting].filter((open) => countUnnamed(open) > 0);
     const [open] = unnamed;
-    if (open === undefined || unnamed.length > 1 || (open.dueAtMs ?? Infinity) > now.monotonicMs) return;
+    if (open === undefined || unnamed.length > 1) return undefined;
+    if (!this.#ledger.isBalanced && (open.dueAtMs ?? Infinity) > now.monotonicMs) return undefined;
     const lastAtMs = Math.max(...open.counted.map(({ atMs }) => atMs)) + clockGrainMs;
     const fitting = this.#strays.filter(({ logged }) => logged.atMs <= lastAtMs).slice(0, countUnnamed(open));
     open.named.push(...fitting.map(({ logged }) => logged));
     this.#strays = this.#strays.filter((stray) => !fitting.includes(stray));
+    return open;
   }
 
   /** A victim of whom no counter tells lived outside of containers, or in one that is gone with its counter. */

@@ -27,7 +27,7 @@ export class Correlator {
     switch (observation.kind) {
       case 'node_oom_kills_counted':
         this.ledger.count(observation.total, now);
-        return [];
+        return this.cases.judgeStrays(now);
       case 'processes_seen':
         this.#pids.learn(observation.containerId, observation.pids, observation.atMs);
         return [];

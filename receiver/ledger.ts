@@ -32,6 +32,11 @@ export class Ledger {
     return this.#unattributed;
   }
 
+  /** Whether all kills that the kernel has counted are accounted for, and no others. */
+  get isBalanced(): boolean {
+    return this.#total !== undefined && this.#open.length === 0 && this.#ahead === 0;
+  }
+
   /** The kernel's total was read. Its first value is where we begin. */
   count(total: number, now: Instant): void {
     let rise = total - (this.#total ?? total);

@@ -37,6 +37,9 @@ const floodMs = 10;
 /** When to look again after a hint: the runtime or the counter can be ahead of the log. */
 const looksAgainAfterMs = [2, 10, 30, 100, 300];
 
+/** Groups of victims that wait for the rest of their report; more than one or two only if the log is forged. */
+const mostGroups = 1_000;
+
 /** A log file that gives whole seconds, and is written a little later, means the same moment. */
 const sameTimeMs = 2_000;
 
@@ -56,6 +59,8 @@ export class KernelLogSource implements Source {
   readonly #startUs: number;
   readonly #stuck = new Map<string, number>();
   #reports: OomReports;
+  /** Groups that /proc showed of victims, by their pid. */
+  readonly #groups = new Map<number, string>();
   #emit: Emit = () => {};
   #tap: LogTap | undefined;
   /** As it was told last. */
@@ -204,7 +209,17 @@ export class KernelLogSource implements Source {
     this.#endOld();
     this.#calibrate(this.#last);
     this.#unsettledSinceUs = this.#clocks.monotonicUs();
+    this.#seeGroup(message);
     this.#tell(this.#reports.feed(message));
+  }
+
+  /** A victim is soon gone from /proc: by the time that its report is whole, it may be too late to ask for its group. */
+  #seeGroup({ text, facility = 0 }: KernelMessage): void {
+    const pid = facility === 0 ? /\bKilled process (\d{1,10}) \(/.exec(text)?.[1] : undefined;
+    const memcg = pid === undefined ? undefined : readMemcgOf(this.#options.hostRoot, Number(pid));
+    if (memcg === undefined) return;
+    if (this.#groups.size >= mostGroups) this.#groups.clear();
+    this.#groups.set(Number(pid), memcg);
   }
 
   /** What comes from now on is to be told; victims of the time before that wait for the next message are not. */
@@ -252,7 +267,8 @@ export class KernelLogSource implements Source {
     const { at, confirmed } = victim;
     // Chosen long ago, and the line that says that it was killed is lost: that was before the time to be told.
     if (!confirmed && this.#lastOld !== undefined && !isLater(this.#lastOld, at, 0)) return;
-    const memcgSeen = victim.memcg === undefined ? readMemcgOf(this.#options.hostRoot, victim.pid) : undefined;
+    const memcgSeen = victim.memcg === undefined ? this.#groups.get(victim.pid) : undefined;
+    this.#groups.delete(victim.pid);
     const [atMs, bootId] = [this.#timeOf(at), this.#bootIdOf(at)];
     this.#emit({ kind: 'oom_victim', source: this.name, atMs, victim, memcgSeen, bootId });
     if (confirmed) this.#told = positionOf(at);

@@ -183,7 +183,9 @@ export class MemcgSource implements Source {
     if (this.#hierarchy?.version === 1) return;
     this.#unnotified.add(watched);
     try {
-      const notices = watch(join(watched.node.dir, 'memory.events'), { persistent: false }, () => this.#count(watched));
+      const notices = watch(join(watched.node.dir, 'memory.events'), { persistent: false }, () =>
+        this.#noticed(watched),
+      );
       notices.on('error', () => {
         notices.close();
         this.#unnotified.add(watched);
@@ -223,11 +225,22 @@ export class MemcgSource implements Source {
    * the kernel counts a kill first for the machine and then for the group. Returns how many kills no group shows yet.
    */
   #look(): number {
+    const rise = this.#countMachine();
+    if (rise !== 0 || this.#unexplained > 0) this.#countAll();
+    return this.#unexplained;
+  }
+
+  /** The kernel says that a group's events have changed. Whose kills they are is certain once the machine's are known. */
+  #noticed(watched: Watched): void {
+    this.#countMachine();
+    this.#count(watched);
+  }
+
+  #countMachine(): number | undefined {
     const rise = this.#readVmstat();
     // Whatever a group has shown by now is in the machine's count.
     this.#unexplained = rise === undefined ? 0 : Math.max(0, this.#unexplained + rise);
-    if (rise !== 0 || this.#unexplained > 0) this.#countAll();
-    return this.#unexplained;
+    return rise;
   }
 
   #countAll(): void {

@@ -576,6 +576,22 @@ describe('Correlator', () => {
       }
     });
 
+    it('does not wait where no other container can have the kill that a held back report is of', () => {
+      const inBoth = [kernelTotal(5000, 41), counted(5000), mainProcess(5002, true), strayOf(4999, 71)];
+      for (const observations of [inBoth, inBoth.toReversed()]) {
+        const receiver = makeReceiver({ isKernelLogUp: true });
+        for (const observation of known) receiver.take(observation);
+        const told = observations.flatMap((observation) => receiver.take(observation, 5002));
+        assert.deepEqual(told.map(summarize), ['oom_kill child']);
+      }
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const oneMore = [...known, kernelTotal(5000, 42), counted(5000), mainProcess(5002, true), strayOf(4999, 71)];
+      assert.deepEqual(
+        oneMore.flatMap((observation) => receiver.take(observation)),
+        [],
+      );
+    });
+
     it('waits for the log, and no longer than the settle time', () => {
       const receiver = makeReceiver({ isKernelLogUp: true });
       for (const observation of known) receiver.take(observation);
