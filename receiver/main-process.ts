@@ -43,6 +43,14 @@ export class MainProcessWatch {
     this.#lookAfter(0, containerId, pid);
   }
 
+  /** Looks at once: another process is known to be the victim, and nobody is about to kill this one. */
+  lookNow(containerId: string, pid: number): void {
+    clearTimeout(this.#timers.get(containerId));
+    this.#timers.delete(containerId);
+    const alive = isProcessAlive(this.#rootPath, pid);
+    if (alive !== undefined) this.#told(containerId, alive);
+  }
+
   close(): void {
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();

@@ -95,7 +95,7 @@ function decideRole(open: Case, deaths: readonly Death[], due: boolean): Role | 
   const { container, ended, mainProcess, life = container.life, initKilled } = open;
   if (initKilled !== undefined) return 'child';
   if (ended?.life.exitCode !== undefined) return ended.life.exitCode === exitCodeOfSigkill ? 'init' : 'child';
-  const lastAtMs = Math.max(...deaths.map(({ counted, named }) => counted?.atMs ?? named!.atMs));
+  const lastAtMs = Math.max(...deaths.map(({ counted, named }) => named?.atMs ?? counted!.atMs));
   const looked = mainProcess !== undefined && mainProcess.atMs >= lastAtMs;
   if (looked) return mainProcess.alive ? 'child' : 'init';
   if (endedByItself(container, life)) return 'child';

@@ -16,6 +16,7 @@ import { Correlator } from './correlator.ts';
 import type { Incident } from './incident.ts';
 import { readClock } from './instant.ts';
 import { MainProcessWatch } from './main-process.ts';
+import type { OomVictim } from './kernel/oom-event.ts';
 import type { Observation } from './observation.ts';
 import { readHost, Resources } from './resources.ts';
 import { keepObserving, type Source } from './source.ts';
@@ -157,7 +158,9 @@ class ContainerLifecycle implements Component {
     const pid = isRunning(container) ? container.life?.pid : undefined;
     const isAwaited = this.#correlator.cases.expectsMainProcess(container, readClock());
     const found = pid ?? (isAwaited ? undefined : this.#memcg?.findMainProcess(container.id));
-    if (found !== undefined) this.#mainProcesses.look(container.id, found);
+    if (found === undefined) return;
+    if (kind === 'oom_victim' && isAnother(observation.victim, found)) this.#mainProcesses.lookNow(container.id, found);
+    else this.#mainProcesses.look(container.id, found);
   }
 
   /** Counts the incidents, and hands on one log record for each. */
@@ -209,6 +212,11 @@ class ContainerLifecycle implements Component {
       this.#scheduleSettling();
     }, delayMs);
   }
+}
+
+/** The victim is not the main process, nor killed together with it. */
+function isAnother({ pid, invocation }: OomVictim, mainPid: number): boolean {
+  return pid !== mainPid && invocation?.oomGroup === undefined;
 }
 
 function makeMemcgSource(config: Config, telemetry: Telemetry): MemcgSource {

@@ -20,7 +20,7 @@ export class KmsgDevice implements LogTap {
   readonly restMs = 0;
   readonly idleMs = 0;
   /** The kernel writes the lines of a report one right after the other. */
-  readonly silenceMs = 20;
+  readonly silenceMs = 5;
   lastSequence: number | undefined;
   readonly #fd: number;
   readonly #start: LogStart;

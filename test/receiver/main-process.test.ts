@@ -89,6 +89,21 @@ describe('MainProcessWatch', () => {
   });
 });
 
+describe('MainProcessWatch, where another process is known to be the victim', () => {
+  it('tells at once, and only once', async (t) => {
+    const child = spawn('sleep', ['60']);
+    t.after(() => child.kill('SIGKILL'));
+    const told: boolean[] = [];
+    const watch = new MainProcessWatch('/', (_, alive) => told.push(alive));
+    t.after(() => watch.close());
+    watch.look('spared', child.pid!);
+    watch.lookNow('spared', child.pid!);
+    assert.deepEqual(told, [true]);
+    await sleep(50);
+    assert.deepEqual(told, [true]);
+  });
+});
+
 describe('isProcessRunning', () => {
   const cases: [string, string[], boolean][] = [
     ['whose threads sleep', ['S', 'D'], false],
