@@ -3,6 +3,7 @@ import { debug } from '../pipelines/exporters/debug.ts';
 import { file } from '../pipelines/exporters/file.ts';
 import { otlpGrpc } from '../pipelines/exporters/otlp-grpc.ts';
 import { otlpHttp } from '../pipelines/exporters/otlp-http.ts';
+import { fileStorage } from '../pipelines/extensions/file-storage.ts';
 import { healthCheck } from '../pipelines/extensions/health-check.ts';
 import { batch } from '../pipelines/processors/batch.ts';
 import { resource } from '../pipelines/processors/resource.ts';
@@ -13,7 +14,7 @@ export const factories: Factories = {
   receivers: [containerLifecycle],
   processors: [batch, resource],
   exporters: [debug, file, otlpGrpc, otlpHttp],
-  extensions: [healthCheck],
+  extensions: [fileStorage, healthCheck],
 };
 
 /** What is built in by kind, with older names of a type, as `exit137 components` lists it. */

@@ -93,6 +93,37 @@ export interface ComponentSettings {
   meter: Meter;
   /** Version of this program, for user agents and scopes. */
   version: string;
+  /** Where the component keeps what must outlive the process; absent where its configuration names no storage. */
+  storage?: Storage;
+}
+
+/** The files of one component. They can be opened from its `start` on. */
+export interface Storage {
+  /** `name` is of lower-case letters and tells the component's files apart. Throws where the file cannot be read. */
+  open(name: string): StateFile;
+}
+
+/**
+ * A file that holds what a component must know again after a restart: one piece that is replaced now and then, and
+ * smaller ones that are added to it. What has been written survives the end of the process at whatever moment.
+ */
+export interface StateFile {
+  readonly path: string;
+  /** What an earlier run has left; undefined where it left nothing. Its last piece may be cut off. */
+  readonly kept: Buffer | undefined;
+  /**
+   * Adds a piece, at once. Throws where that cannot be done; the file may end in a part of the piece then, and nothing
+   * must be added before it is replaced.
+   */
+  append(piece: Uint8Array): void;
+  /**
+   * Replaces everything: whoever reads sees either the old or the new. What is added meanwhile is added to the new.
+   * `durable`: survives the machine's end as well. One call at a time; rejects where it cannot be written.
+   */
+  replace(content: Uint8Array, durable?: boolean): Promise<void>;
+  /** Moves a file that cannot be used out of the way, and tells where to. Throws where that cannot be done. */
+  setAside(): string;
+  close(): Promise<void>;
 }
 
 /** A component type as it stands in a configuration file. Its schema is strict: an unknown key is an error. */
@@ -103,6 +134,8 @@ interface Factory<Config> {
   aliases?: readonly string[];
   /** Parses the component's section; a null section is parsed as `{}`, so every default must stand in the schema. */
   configSchema: z.ZodType<Config>;
+  /** The key of the section that names an extension to keep state in, as `['sending_queue', 'storage']`. */
+  storageKey?: readonly string[];
 }
 
 /** One instance serves all pipelines in which its id stands. */
@@ -123,12 +156,16 @@ export interface ExporterFactory<Config = unknown> extends Factory<Config> {
 
 /** Something that serves the service itself rather than its data. Started before and stopped after all pipelines. */
 export interface ExtensionFactory<Config = unknown> extends Factory<Config> {
+  /** Whether components can keep state in it: it has `storageOf`. */
+  isStorage?: true;
   create(config: Config, settings: ComponentSettings): Extension;
 }
 
 export interface Extension extends Component {
   /** Told when the pipelines are all started (`true`) and when shutdown begins (`false`). */
   setReady?(ready: boolean): void;
+  /** The files of one component. `owner` is its kind and id: `receiver_container_lifecycle`. */
+  storageOf?(owner: string): Storage;
 }
 
 /** What is built in. */

@@ -26,6 +26,8 @@ export interface ConfiguredComponent<F> {
   id: string;
   factory: F;
   config: unknown;
+  /** Id of the extension that it keeps state in. */
+  storage?: string;
 }
 
 /** One pipeline: ids in the order of the configuration. */
@@ -134,6 +136,7 @@ class Validation {
     };
     this.#checkKeys(['service'], ['extensions', 'pipelines', 'telemetry']);
     config.service.extensions = this.#references(['service', 'extensions'], 'extension', config.extensions);
+    this.#storages(config);
     config.service.pipelines = this.#pipelines(config);
     if (this.#problems.length > 0) throw new ConfigError(inOrderOfPlace(this.#problems, this.#tree));
     return config;
@@ -158,6 +161,29 @@ class Validation {
       found.set(id, { id, factory, config });
     }
     return found;
+  }
+
+  /** Notes the storage that each component names. */
+  #storages({ extensions, service, ...kinds }: ServiceConfig): void {
+    for (const kind of ['receivers', 'processors', 'exporters'] as const) {
+      for (const component of kinds[kind].values()) {
+        const { storageKey } = component.factory;
+        const keys = [kind, component.id, ...(storageKey ?? [])];
+        const id = storageKey === undefined ? undefined : this.#valueAt(keys);
+        if (typeof id !== 'string') continue;
+        const wrong = this.#whyNoStorage(id, extensions, service.extensions);
+        if (wrong === undefined) component.storage = id;
+        else this.#problem(keys, `references extension "${id}" which ${wrong}`);
+      }
+    }
+  }
+
+  #whyNoStorage(id: string, extensions: ServiceConfig['extensions'], running: readonly string[]): string | undefined {
+    const configured = Object.keys(this.#mapAt(['extensions']));
+    if (!configured.includes(id)) return `is not configured${nearest(id, configured)}`;
+    const factory = extensions.get(id)?.factory;
+    if (factory !== undefined && factory.isStorage !== true) return 'keeps no state';
+    return running.includes(id) ? undefined : 'is not in service::extensions';
   }
 
   #telemetry(): TelemetryConfig {

@@ -1,7 +1,7 @@
-import type { Component, Exporter, Extension, Logger } from './component.ts';
+import type { Component, Exporter, Extension, Logger, Storage } from './component.ts';
 import type { ServiceConfig } from './config.ts';
 import { describeError } from './errors.ts';
-import { buildGraph, type MakeSettings, type Node } from './graph.ts';
+import { buildGraph, type ComponentKind, type MakeSettings, type Node } from './graph.ts';
 
 /** Past the deadline components need a moment to drop and count what is left. */
 const graceMs = 1_000;
@@ -19,7 +19,16 @@ export class Service {
       const { factory, config: section } = config.extensions.get(id)!;
       return { id, component: factory.create(section, settingsOf('extension', id)) };
     });
-    this.#nodes = buildGraph(config, settingsOf);
+    this.#nodes = buildGraph(config, (kind, id) => ({
+      ...settingsOf(kind, id),
+      storage: this.#storageOf(config, kind, id),
+    }));
+  }
+
+  #storageOf(config: ServiceConfig, kind: ComponentKind, id: string): Storage | undefined {
+    const { storage } = config[`${kind}s`].get(id)!;
+    const extension = this.#extensions.find((node) => node.id === storage);
+    return extension?.component.storageOf?.(`${kind}_${id}`);
   }
 
   /** Starts extensions, then components from exporters to receivers. Rejects, and stops what it started, if one fails. */

@@ -136,6 +136,31 @@ export class Cases {
     return [...due.flatMap((open) => this.#judge(open, now)), ...this.#settleStrays(now)];
   }
 
+  /** The cases of a container that may still matter: the present one, the one before it, others that wait. */
+  of(container: Container): Case[] {
+    const present = this.#cases.get(container);
+    const waiting = [...this.#waiting].filter((open) => open.container === container);
+    return [...new Set([present, present?.before, ...waiting])].filter((open) => open !== undefined);
+  }
+
+  /** Takes up the cases of an earlier run, the present one first: what was open waits as if it came now. */
+  resume(container: Container, [present, ...others]: readonly Case[], { monotonicMs }: Instant): void {
+    if (present === undefined) return;
+    this.#cases.set(container, present);
+    present.before = others[0];
+    for (const open of [present, ...others]) if (isOpen(open)) this.#wait(open, monotonicMs + this.#settleMs);
+  }
+
+  /** Victims of whom it is open where they lived. */
+  get strays(): VictimLogged[] {
+    return this.#strays.map(({ logged }) => logged);
+  }
+
+  /** Takes up those of an earlier run. */
+  resumeStrays(strays: readonly VictimLogged[], { monotonicMs }: Instant): void {
+    this.#strays = strays.map((logged) => ({ logged, dueAtMs: monotonicMs + this.#settleMs }));
+  }
+
   /** Whether it is open who the victim of a kill in this container was. */
   hasOpenKills(container: Container): boolean {
     const open = this.#cases.get(container);
@@ -207,8 +232,7 @@ export class Cases {
     const kills = tellKills(open, now, due, this.#witnesses.isKernelLogUp());
     for (const kill of kills) this.#settleAccount(kill);
     const ends = this.#judgeEnd(open, now, due);
-    const waits = open.counted.length + open.named.length > 0 || (open.ended !== undefined && !open.endTold);
-    if (!waits) {
+    if (!isOpen(open)) {
       open.dueAtMs = undefined;
       this.#waiting.delete(open);
     }
@@ -314,6 +338,11 @@ export class Cases {
     const untold = due.filter(() => this.#ledger.total === undefined || this.#ledger.takeOne(-Infinity, Infinity));
     return untold.map(({ logged }) => tellOutside(logged, now));
   }
+}
+
+/** Something of it is to be told. */
+function isOpen({ counted, named, ended, endTold }: Case): boolean {
+  return counted.length + named.length > 0 || (ended !== undefined && !endTold);
 }
 
 function tellOutside(named: VictimLogged, now: Instant): NodeOomKill {

@@ -55,6 +55,8 @@ export const configSchema = z.strictObject({
   settle_time: duration.default(600),
   /** Containers beyond this number are left out and counted; gone ones make room first. */
   max_containers: z.int().positive().default(10_000),
+  /** Id of the extension that keeps the state from one run to the next; absent: it is in memory only. */
+  storage: z.string().min(1).optional(),
   sources: z
     .strictObject({
       docker: dockerConfig.prefault({}),

@@ -53,6 +53,8 @@ export class ContainerTable {
   #watcher: TableWatcher | undefined;
   /** Observations of containers that found no room. */
   refused = 0;
+  /** How often the clock was moved, and with it the times of all containers. */
+  clockJumps = 0;
   /** Containers that were forgotten. */
   readonly forgotten: Record<ForgetReason, number> = { ended: 0, not_seen: 0, no_room: 0 };
 
@@ -113,6 +115,12 @@ export class ContainerTable {
     return container;
   }
 
+  /** Takes up a container that an earlier run knew, as long as there is room. */
+  restore(container: Container): void {
+    if (this.#containers.size < this.#maxContainers) this.#containers.set(container.id, container);
+    else this.refused++;
+  }
+
   /** Forgets the containers that were gone, or of which nobody has told, before `goneBeforeMs`. */
   expire(goneBeforeMs: number): void {
     this.#readClock();
@@ -136,6 +144,7 @@ export class ContainerTable {
     const { nowMs, jumpedMs } = this.#clock.read();
     if (jumpedMs === 0) return nowMs;
     for (const container of this.#containers.values()) followClock(container, jumpedMs, nowMs);
+    this.clockJumps++;
     this.#watcher?.clockJumped(jumpedMs);
     return nowMs;
   }
@@ -255,7 +264,7 @@ function takeIn(container: Container, observation: ContainerObservation, nowMs: 
     case 'memcg_appeared':
       learn(container, observation);
       container.memcg = observation.memcg;
-      container.memcgSinceMs = observation.fresh ? observation.atMs : undefined;
+      if (observation.resumed !== true) container.memcgSinceMs = observation.fresh ? observation.atMs : undefined;
       return [];
     case 'memcg_gone':
       if (container.memcg === observation.memcg) container.memcg = undefined;

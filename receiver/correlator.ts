@@ -47,7 +47,8 @@ export class Correlator {
   /** Judges what has waited long enough. */
   settle(now: Instant): Incident[] {
     const incidents = this.cases.settle(now);
-    this.ledger.settle(now);
+    // At a stop there is time left for what has not explained itself: a later run goes on with it.
+    if (now.monotonicMs !== Infinity) this.ledger.settle(now);
     return incidents;
   }
 

@@ -8,6 +8,15 @@ interface Rise extends Instant {
   kills: number;
 }
 
+/** What a ledger knows, for a later run to go on with. */
+export interface LedgerState {
+  /** Of this boot; absent where it was never read. */
+  total?: number;
+  unattributed: number;
+  ahead: number;
+  open: readonly { wallMs: number; kills: number }[];
+}
+
 /**
  * What the kernel has counted on this machine (`oom_kill` of /proc/vmstat) against what was accounted for container
  * by container. A rise that nobody explains within `openForMs` is unattributed, for good.
@@ -35,6 +44,20 @@ export class Ledger {
   /** Whether all kills that the kernel has counted are accounted for, and no others. */
   get isBalanced(): boolean {
     return this.#total !== undefined && this.#open.length === 0 && this.#ahead === 0;
+  }
+
+  /** What is known now. */
+  get state(): LedgerState {
+    const open = this.#open.map(({ wallMs, kills }) => ({ wallMs, kills }));
+    return { total: this.#total, unattributed: this.#unattributed, ahead: this.#ahead, open };
+  }
+
+  /** Before the first count: goes on where an earlier run stopped. */
+  resume({ total, unattributed, ahead, open }: LedgerState, { monotonicMs }: Instant): void {
+    this.#total = total;
+    this.#unattributed = unattributed;
+    this.#ahead = ahead;
+    this.#open = open.map((rise) => ({ ...rise, monotonicMs }));
   }
 
   /** The kernel's total was read. Its first value is where we begin. */

@@ -131,6 +131,8 @@ export interface MemcgAppeared extends ContainerFacts {
    * was there before us, whose kills before now are not ours to report.
    */
   fresh: boolean;
+  /** The same group that was there when an earlier run ended, whose kills since then are to be reported. */
+  resumed?: boolean;
 }
 
 /** The group was removed, or its files cannot be read any more. Kills since the last reading are unknown. */

@@ -11,14 +11,17 @@ import {
 import { describeError } from '../pipelines/errors.ts';
 import { exitCodeOfSigkill } from './case.ts';
 import { configSchema, type Config } from './config.ts';
-import { ContainerTable, isRunning } from './container-table.ts';
+import { ContainerTable, isRunning, type Container } from './container-table.ts';
 import { Correlator } from './correlator.ts';
 import type { Incident } from './incident.ts';
+import { readBootId } from './kernel/boot-id.ts';
 import { readClock } from './instant.ts';
 import { MainProcessWatch } from './main-process.ts';
 import type { OomVictim } from './kernel/oom-event.ts';
 import type { Observation } from './observation.ts';
 import { readHost, Resources } from './resources.ts';
+import { keepState, type Circumstances, type Rememberers } from './resumption.ts';
+import type { StateKeeper } from './state-keeper.ts';
 import { keepObserving, type Source } from './source.ts';
 import { DockerSource } from './sources/docker.ts';
 import { KernelLogTelemetry } from './sources/kernel-log-telemetry.ts';
@@ -33,6 +36,7 @@ import { countIncidents } from './workload.ts';
 export const containerLifecycle: ReceiverFactory<Config> = {
   type: 'container_lifecycle',
   configSchema,
+  storageKey: ['storage'],
   create: (config, settings, next) => new ContainerLifecycle(config, settings, next),
 };
 
@@ -45,6 +49,7 @@ const mostHandedOn = 1_000;
 /** Runs the sources, settles incidents and hands telemetry on. */
 class ContainerLifecycle implements Component {
   readonly #config: Config;
+  readonly #settings: ComponentSettings;
   readonly #next: Consumers;
   readonly #table: ContainerTable;
   readonly #correlator: Correlator;
@@ -55,9 +60,12 @@ class ContainerLifecycle implements Component {
   readonly #kernelLog: KernelLogSource | undefined;
   readonly #sources: readonly Source[];
   readonly #stopping = new AbortController();
-  readonly #startedAtMs = Date.now();
+  readonly #circumstances: Circumstances;
+  readonly #rememberers: Rememberers;
   readonly #bootedAtMs = Date.now() - uptime() * 1000;
   readonly #mainProcesses: MainProcessWatch;
+  /** Absent where the state is held in memory only. */
+  #keeper: StateKeeper | undefined;
   #collectTimer: NodeJS.Timeout | undefined;
   #settleTimer: NodeJS.Timeout | undefined;
   readonly #observing: Promise<void>[] = [];
@@ -66,6 +74,7 @@ class ContainerLifecycle implements Component {
 
   constructor(config: Config, settings: ComponentSettings, next: Consumers) {
     this.#config = config;
+    this.#settings = settings;
     this.#next = next;
     this.#table = new ContainerTable(config.max_containers);
     this.#correlator = new Correlator(this.#table, config.settle_time, {
@@ -84,11 +93,17 @@ class ContainerLifecycle implements Component {
     this.#kernelLog = config.sources.kernel_log.enabled
       ? makeKernelLogSource(config, this.#telemetry, new KernelLogTelemetry(settings))
       : undefined;
+    const [memcg, kernelLog] = [this.#memcg, this.#kernelLog];
+    this.#rememberers = { table: this.#table, correlator: this.#correlator, memcg, kernelLog, docker };
+    const bootId = readBootId(config.root_path);
+    this.#circumstances = { hostRoot: config.root_path, bootId, countedSinceMs: Date.now() };
     // Counters first: a runtime's listing must find the groups known.
     this.#sources = [this.#memcg, this.#kernelLog, docker].filter((source) => source !== undefined);
   }
 
   async start(): Promise<void> {
+    const { storage, logger } = this.#settings;
+    this.#keeper = keepState(storage, this.#rememberers, this.#circumstances, logger);
     const decided = Promise.all(this.#sources.map((source) => this.#observe(source)));
     const waited = sleep(firstCollectionWithinMs, undefined, { ref: false });
     void Promise.race([decided, waited]).then(() => this.#beginCollecting());
@@ -105,6 +120,11 @@ class ContainerLifecycle implements Component {
     this.#tell(this.#correlator.settle({ ...readClock(), monotonicMs: Infinity }));
     this.#collect();
     await Promise.race([Promise.all(this.#handingOn), aborted(deadline)]);
+    await this.#keeper?.close();
+  }
+
+  #noteChange(container: Container | undefined): void {
+    if (container !== undefined) this.#keeper?.changed(container);
   }
 
   /** Resolves once the source works or has failed for the first time. */
@@ -127,6 +147,7 @@ class ContainerLifecycle implements Component {
     try {
       this.#telemetry.countObservation(source);
       this.#tell(this.#correlator.take(observation, readClock()));
+      if (observation.kind !== 'processes_seen') this.#noteChange(this.#correlator.containerOf(observation));
       this.#followUp(source, observation);
       this.#scheduleSettling();
     } catch (error) {
@@ -167,10 +188,15 @@ class ContainerLifecycle implements Component {
   #tell(incidents: readonly Incident[]): void {
     if (incidents.length === 0) return;
     countIncidents(incidents);
+    for (const incident of incidents) if (incident.kind !== 'node_oom_kill') this.#noteChange(incident.container);
+    this.#keeper?.told(this.#handOnLogs(incidents));
+  }
+
+  #handOnLogs(incidents: readonly Incident[]): Promise<void> {
     const { logs } = this.#next;
-    if (logs === undefined) return;
+    if (logs === undefined) return Promise.resolve();
     const records = incidents.map((incident) => this.#toLogs.of(incident));
-    this.#handOn(() => logs.consumeLogs(records), 'log_records', records.length);
+    return this.#handOn(() => logs.consumeLogs(records), 'log_records', records.length);
   }
 
   #collect(): void {
@@ -184,21 +210,25 @@ class ContainerLifecycle implements Component {
       container.limitBytes = memory?.limitBytes ?? container.limitBytes;
       return this.#toMetrics.ofContainer(container, memory, nowMs);
     });
-    const ofNode = this.#toMetrics.ofNode(this.#correlator.ledger, this.#bootedAtMs, this.#startedAtMs, nowMs);
+    const { countedSinceMs } = this.#circumstances;
+    const ofNode = this.#toMetrics.ofNode(this.#correlator.ledger, this.#bootedAtMs, countedSinceMs, nowMs);
     const all = ofNode === undefined ? ofContainers : [ofNode, ...ofContainers];
     if (all.length === 0) return;
-    this.#handOn(() => metrics.consumeMetrics(all), 'metric_points', countPoints(all));
+    void this.#handOn(() => metrics.consumeMetrics(all), 'metric_points', countPoints(all));
   }
 
-  #handOn(pass: () => Promise<void>, items: 'log_records' | 'metric_points', count: number): void {
-    if (this.#handingOn.size >= mostHandedOn)
-      return this.#telemetry.refused(items, count, 'too much waits to be taken');
+  #handOn(pass: () => Promise<void>, items: 'log_records' | 'metric_points', count: number): Promise<void> {
+    if (this.#handingOn.size >= mostHandedOn) {
+      this.#telemetry.refused(items, count, 'too much waits to be taken');
+      return Promise.resolve();
+    }
     const counted = pass().then(
       () => this.#telemetry.accepted(items, count),
       (error: unknown) => this.#telemetry.refused(items, count, describeError(error)),
     );
     this.#handingOn.add(counted);
     void counted.finally(() => this.#handingOn.delete(counted));
+    return counted;
   }
 
   /** Wakes up when the next case or ledger entry is due. */

@@ -18,6 +18,14 @@ export interface OomTotals {
   ooms: number;
 }
 
+/** Up to where the counters of one group were taken. */
+export interface TakenCounts {
+  oomKills: number;
+  oomGroupKills: number;
+  ooms: number;
+  oomsBelow: number;
+}
+
 /** The kernel counts `oom` when a limit is hit, and `oom_kill` when it has chosen and reported a victim. */
 const oomLeadsToKillWithinMs = 5_000;
 
@@ -69,6 +77,26 @@ export class OomCounter {
   begin(): void {
     // A group has no such file yet while it is without the memory controller: then nothing was counted.
     this.#beginAt(this.read() ?? { oomKills: 0, oomGroupKills: 0, ooms: 0 });
+  }
+
+  /** Goes on where another counter of the same group stopped: what rose since then is to be taken. */
+  resume({ oomKills, oomGroupKills, ooms, oomsBelow }: TakenCounts): void {
+    this.#begun = true;
+    this.#oomKills = oomKills;
+    this.#oomGroupKills = oomGroupKills;
+    this.#ooms = ooms;
+    this.#oomsBelow = oomsBelow;
+  }
+
+  /** Where another counter can go on; undefined before the first reading. */
+  get taken(): TakenCounts | undefined {
+    if (!this.#begun) return undefined;
+    return {
+      oomKills: this.#oomKills,
+      oomGroupKills: this.#oomGroupKills,
+      ooms: this.#ooms,
+      oomsBelow: this.#oomsBelow,
+    };
   }
 
   /** Reads the counters; undefined when the group is gone. Throws as `KeptFile`, and on malformed content. */

@@ -35,6 +35,14 @@ export class DockerMemory {
     return this.#firstSubscribedAtMs !== undefined;
   }
 
+  /** Before the first subscription: goes on where an earlier run stopped. */
+  resume(sinceMs: number, containers: Iterable<{ id: string; startedAtMs?: number; endedAtMs?: number }>): void {
+    this.#firstSubscribedAtMs = sinceMs;
+    for (const { id, startedAtMs, endedAtMs } of containers) {
+      Object.assign(this.add(id), { told: true, startedAtMs, endedAtMs });
+    }
+  }
+
   /** From when on events are asked for: those of the first subscription, later also those that were missed. */
   resumeAtMs(nowMs: number): number {
     this.#firstSubscribedAtMs ??= nowMs;

@@ -40,6 +40,19 @@ export class DockerSource implements Source {
     this.#memory = new DockerMemory(this.#onBadInput);
   }
 
+  /**
+   * Before it observes: tells what an earlier run has missed since, and what became of the containers that it knew. Their
+   * times are of the present life, or of the last one.
+   */
+  resume(sinceMs: number, containers: Iterable<{ id: string; startedAtMs?: number; endedAtMs?: number }>): void {
+    this.#memory.resume(sinceMs, containers);
+  }
+
+  /** From when on a later run is to ask for events; undefined where none were asked for. */
+  get resumesAtMs(): number | undefined {
+    return this.#memory.resumes ? this.#memory.resumeAtMs(this.#clock()) : undefined;
+  }
+
   async observe(emit: Emit, up: () => void, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     // Ends all that belongs to this subscription, whatever was the end of it.

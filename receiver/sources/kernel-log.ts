@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { readMemcgOf } from '../cgroup/process-memcg.ts';
+import { readBootId } from '../kernel/boot-id.ts';
 import { LogClock, processClocks, type ProcessClocks } from '../kernel/log-clock.ts';
 import type { KernelMessage, LogPosition } from '../kernel/kmsg-record.ts';
 import { isLater, positionOf } from '../kernel/log-position.ts';
@@ -17,7 +16,7 @@ import { openKernelLog, type KernelLogSearch } from './kernel-log-tap.ts';
 export interface KernelLogOptions extends KernelLogSearch {
   /** How often the log is read where nothing hints at a kill. */
   pollIntervalMs: number;
-  /** Where an earlier run stopped: what was logged since is told. */
+  /** Where an earlier run stopped, as in `resume`. */
   resumeAfter?: LogResumption;
   /** Told which way is taken each time that the log was opened. */
   onOpen(from: string, refused: readonly string[]): void;
@@ -57,6 +56,7 @@ export class KernelLogSource implements Source {
   readonly #bootId: string;
   readonly #pageBytes = readPageSize();
   readonly #startUs: number;
+  #resumeAfter: LogResumption | undefined;
   readonly #stuck = new Map<string, number>();
   #reports: OomReports;
   /** Groups that /proc showed of victims, by their pid. */
@@ -83,6 +83,7 @@ export class KernelLogSource implements Source {
 
   constructor(options: KernelLogOptions) {
     this.#options = options;
+    this.#resumeAfter = options.resumeAfter;
     this.#clocks = options.clocks ?? processClocks;
     this.#clock = new LogClock(this.#clocks);
     this.#startUs = this.#clocks.monotonicUs();
@@ -113,15 +114,20 @@ export class KernelLogSource implements Source {
     }
   }
 
+  /** Before it observes: where an earlier run stopped. What was logged since is told. */
+  resume(after: LogResumption): void {
+    this.#resumeAfter = after;
+  }
+
   /** Reads the log at once, and again shortly after. */
   lookAt(): void {
     this.#look = 0;
     this.#wake();
   }
 
-  /** Up to where the log is told, to go on from there after a restart; undefined where the log does not number it. */
+  /** Up to where the log is told, to go on from there after a restart; undefined where that cannot be said. */
   position(): LogResumption | undefined {
-    const at = this.#position();
+    const at = this.#position() ?? this.#resumeAfter;
     return this.#bootId === '' ? undefined : at;
   }
 
@@ -133,7 +139,7 @@ export class KernelLogSource implements Source {
   }
 
   #start(): LogStart {
-    const handedOver = this.#bootId === '' ? undefined : this.#options.resumeAfter;
+    const handedOver = this.#bootId === '' ? undefined : this.#resumeAfter;
     return { bootId: this.#bootId, startUs: this.#startUs, resumeAfter: this.#position() ?? handedOver };
   }
 
@@ -293,14 +299,5 @@ export class KernelLogSource implements Source {
     const kernelMs = monotonicUs === undefined ? undefined : this.#clock.wallMsOf(monotonicUs);
     if (kernelMs === undefined || wallTimeMs === undefined) return kernelMs ?? wallTimeMs ?? this.#clocks.wallMs();
     return Math.abs(kernelMs - wallTimeMs) < sameTimeMs ? kernelMs : wallTimeMs;
-  }
-}
-
-/** Kernel document: admin-guide/sysctl/kernel. A new random one with each boot. */
-function readBootId(hostRoot: string): string | undefined {
-  try {
-    return readFileSync(join(hostRoot, 'proc/sys/kernel/random/boot_id'), 'latin1').trim();
-  } catch {
-    return undefined;
   }
 }

@@ -8,7 +8,7 @@ import { FileReader, KeptFile } from '../cgroup/kept-file.ts';
 import type { MemoryReading } from '../cgroup/memory-reading.ts';
 import { MemoryV1, MemoryV1Parsers } from '../cgroup/memory-v1.ts';
 import { MemoryV2, MemoryV2Parsers } from '../cgroup/memory-v2.ts';
-import { OomCounter, OomCounterParsers, type OomRise } from '../cgroup/oom-counter.ts';
+import { OomCounter, OomCounterParsers, type OomRise, type TakenCounts } from '../cgroup/oom-counter.ts';
 import { CgroupTree, type CgroupNode } from '../cgroup/tree.ts';
 import { VmstatOomKills } from '../cgroup/vmstat.ts';
 import { findMainProcess } from '../main-process.ts';
@@ -26,6 +26,13 @@ export interface MemcgOptions {
   /** Groups beyond this number are left out. */
   maxGroups: number;
   onBadInput: OnBadInput;
+}
+
+/** A group as it was read last, to go on from there. The inode tells it from a successor of the same name. */
+export interface KnownGroup {
+  memcg: string;
+  inode: number;
+  taken: TakenCounts;
 }
 
 /** A container's group and what is read of it. */
@@ -75,6 +82,14 @@ export class MemcgSource implements Source {
   #hierarchy: Hierarchy | undefined;
   #tree: CgroupTree | undefined;
   #emit: Emit = () => {};
+  /**
+   * The groups that were there when they were read last, by container. Those that are there now and are not among them
+   * were made since, so that all their kills are to be told; where it is undefined that cannot be said.
+   */
+  #known: ReadonlyMap<string, readonly KnownGroup[]> | undefined;
+  #isOpen = false;
+  #leavesOut = false;
+  #discounted: (containerId: string) => void = () => {};
   /** Kills in the machine's count that no group's counter has shown yet; below 0 until that count is read again. */
   #unexplained = 0;
   #lookingAgain: NodeJS.Timeout | undefined;
@@ -99,11 +114,17 @@ export class MemcgSource implements Source {
     this.#tree = new CgroupTree(hierarchy.root, maxGroups, {
       added: (node, fresh) => this.#added(node, fresh),
       removed: (node) => this.#removed(node),
-      problem: (what, path) => onBadInput(what, printable(path)),
+      problem: (what, path) => {
+        this.#leavesOut = true;
+        onBadInput(what, printable(path));
+      },
     });
     try {
       this.#readVmstat();
       this.#tree.open();
+      this.#isOpen = true;
+      if (this.#known !== undefined) this.#countAll();
+      this.#known = undefined;
       this.#intervals.push(setInterval(() => this.#poll(), pollIntervalMs));
       this.#intervals.push(setInterval(() => this.#countAll(), readsAllEveryMs));
       if (sampleIntervalMs > 0) this.#intervals.push(setInterval(() => this.#sample(), sampleIntervalMs));
@@ -121,6 +142,27 @@ export class MemcgSource implements Source {
     const watched = this.#watched.get(containerId);
     if (watched !== undefined) this.#tellProcesses(watched);
     if (unexplained > 0 || watched === undefined || this.#count(watched) === 0) this.#lookAgain(0, true);
+  }
+
+  /** Before it observes: all groups that an earlier run knew, to count on from there. */
+  resume(known: ReadonlyMap<string, readonly KnownGroup[]>): void {
+    this.#known = known;
+  }
+
+  /** `told` of each container whose counter is moved by the kills of another one inside it, which nothing else shows. */
+  onDiscount(told: (containerId: string) => void): void {
+    this.#discounted = told;
+  }
+
+  /** The groups of a container, for a later run to count on from there. */
+  groupsOf(containerId: string): readonly KnownGroup[] {
+    const watched = this.#watched.get(containerId);
+    return watched === undefined ? (this.#known?.get(containerId) ?? []) : knownOf(watched);
+  }
+
+  /** Whether `groupsOf` knows every group that was there when it was read last. */
+  get knowsAll(): boolean {
+    return (this.#isOpen && !this.#leavesOut) || this.#known !== undefined;
   }
 
   /** The container's memory now; undefined when it has no group. The next reading overwrites its `stat`. */
@@ -166,16 +208,24 @@ export class MemcgSource implements Source {
     this.#watched.set(containerId, watched);
     this.#unpeopled.add(watched);
     const runtime = node.identity?.runtime;
-    this.#emit({ kind: 'memcg_appeared', containerId, runtime, atMs: Date.now(), memcg: node.path, fresh });
+    const resumed = this.#knownOf(watched, node) !== undefined;
+    this.#emit({ kind: 'memcg_appeared', containerId, runtime, atMs: Date.now(), memcg: node.path, fresh, resumed });
     this.#watchEvents(watched);
     this.#addCounter(watched, node, fresh);
     if (fresh) this.#count(watched);
   }
 
   #addCounter(watched: Watched, node: CgroupNode, fresh: boolean): void {
-    const counter = new OomCounter(this.#reader, this.#oomParsers, this.#hierarchy!, node, fresh);
+    const beganSince = fresh || this.#known !== undefined;
+    const counter = new OomCounter(this.#reader, this.#oomParsers, this.#hierarchy!, node, beganSince);
     watched.counters.push(counter);
-    if (!fresh) this.#guarded(() => counter.begin());
+    const known = this.#knownOf(watched, node);
+    if (known !== undefined) counter.resume(known.taken);
+    else if (!beganSince) this.#guarded(() => counter.begin());
+  }
+
+  #knownOf({ containerId }: Watched, { path, inode }: CgroupNode): KnownGroup | undefined {
+    return this.#known?.get(containerId)?.find((known) => known.memcg === path && known.inode === inode);
   }
 
   /** The poll of the machine's count finds the kills of a group that cannot be watched, only later. */
@@ -307,7 +357,9 @@ export class MemcgSource implements Source {
   #discount(node: CgroupNode, rise: OomRise): void {
     const outer = node.parent?.container;
     if (outer === undefined) return;
-    this.#watchedOf(outer)?.counters[0]?.discount(rise);
+    const watched = this.#watchedOf(outer);
+    watched?.counters[0]?.discount(rise);
+    if (watched !== undefined) this.#discounted(watched.containerId);
     this.#discount(outer, rise);
   }
 
@@ -372,6 +424,11 @@ export class MemcgSource implements Source {
   }
 
   #release(): void {
+    if (this.knowsAll && this.#isOpen) {
+      this.#known = new Map(Array.from(this.#watched, ([containerId, watched]) => [containerId, knownOf(watched)]));
+    }
+    this.#isOpen = false;
+    this.#leavesOut = false;
     for (const interval of this.#intervals.splice(0)) clearInterval(interval);
     clearTimeout(this.#lookingAgain);
     this.#tree?.close();
@@ -382,6 +439,12 @@ export class MemcgSource implements Source {
     this.#limits.clear();
     this.#emit = () => {};
   }
+}
+
+function knownOf({ counters }: Watched): KnownGroup[] {
+  return counters.flatMap(({ node: { path: memcg, inode }, taken }) =>
+    taken === undefined ? [] : { memcg, inode, taken },
+  );
 }
 
 /** Host pids in a group and in those below it that are no containers of their own; none where it is gone. */

@@ -1,0 +1,151 @@
+import type { Logger, StateFile } from '../pipelines/component.ts';
+import { describeError } from '../pipelines/errors.ts';
+import type { Container, ContainerTable } from './container-table.ts';
+import { encodeState, type ContainerState, type NodeState } from './state.ts';
+
+/** What changed without a word to the world is written no later than this after it changed. */
+const writesEveryMs = 1_000;
+
+/** A file that has grown by more than this, and to more than twice of what it was, is written anew. */
+const mostGrowthBytes = 64 * 1024;
+
+/** Who knows the state. */
+export interface StateOwner {
+  readonly table: ContainerTable;
+  node(): NodeState;
+  of(container: Container): ContainerState;
+}
+
+/**
+ * Writes the state down, so that a later run goes on where this one ends, however that happens.
+ *
+ * A line is added with what has changed: at once when the pipelines have taken what was told, so that it is not told
+ * again; else every second. A line holds the state of one moment, and nothing that was told by then and is not taken: it
+ * waits for that, and those behind it wait for their turn.
+ */
+export class StateKeeper {
+  readonly #file: StateFile;
+  readonly #owner: StateOwner;
+  readonly #logger: Logger;
+  readonly #timer: NodeJS.Timeout;
+  readonly #changed = new Set<Container>();
+  /** Ids in the file. */
+  readonly #written = new Set<string>();
+  #lastNode = '';
+  #clockJumps = 0;
+  /** Lines that wait. */
+  #waiting = 0;
+  #turn: Promise<void> = Promise.resolve();
+  #replacing: Promise<void> | undefined;
+  #wholeBytes = 0;
+  #addedBytes = 0;
+  /** The file does not hold what it should: it must be replaced. */
+  #broken = true;
+  #failed = false;
+
+  constructor(file: StateFile, owner: StateOwner, logger: Logger) {
+    this.#file = file;
+    this.#owner = owner;
+    this.#logger = logger;
+    this.#timer = setInterval(() => this.#writeChanged(), writesEveryMs).unref();
+    void this.#replace();
+  }
+
+  /** Something about the container has changed. */
+  changed(container: Container): void {
+    this.#changed.add(container);
+  }
+
+  /** Something was told. The state of now is written as soon as that is taken: `taken` is settled then, and never rejects. */
+  told(taken: Promise<void>): void {
+    this.#waiting++;
+    this.#turn = this.#appendAfter(taken, this.#turn, this.#takeLine([]));
+  }
+
+  async #appendAfter(taken: Promise<void>, turn: Promise<void>, line: Buffer): Promise<void> {
+    await taken;
+    await turn;
+    this.#waiting--;
+    this.#append(line);
+  }
+
+  /**
+   * Writes all that is left, so that it survives the machine's end. What was told and is not taken by now is left as if
+   * it had not been told. Never rejects.
+   */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#replacing;
+    if (this.#waiting === 0) await this.#replace(true);
+    await this.#file.close().catch(() => undefined);
+  }
+
+  #writeChanged(): void {
+    // What waits must be written before.
+    if (this.#waiting > 0 || this.#replacing !== undefined) return;
+    const { table } = this.#owner;
+    if (this.#broken || this.#addedBytes > Math.max(mostGrowthBytes, this.#wholeBytes)) {
+      void this.#replace();
+      return;
+    }
+    if (table.clockJumps !== this.#clockJumps) for (const container of table.all()) this.#changed.add(container);
+    this.#clockJumps = table.clockJumps;
+    const forgotten = [...this.#written].filter((id) => table.get(id) === undefined);
+    const node = JSON.stringify(this.#owner.node());
+    if (this.#changed.size === 0 && forgotten.length === 0 && node === this.#lastNode) return;
+    this.#lastNode = node;
+    this.#append(this.#takeLine(forgotten));
+  }
+
+  #takeLine(forgotten: readonly string[]): Buffer {
+    const { table } = this.#owner;
+    const changed = [...this.#changed].filter((container) => table.get(container.id) === container);
+    this.#changed.clear();
+    for (const { id } of changed) this.#written.add(id);
+    for (const id of forgotten) this.#written.delete(id);
+    return encodeState(
+      this.#owner.node(),
+      changed.map((container) => this.#owner.of(container)),
+      forgotten,
+    );
+  }
+
+  #append(line: Buffer): void {
+    if (this.#broken && this.#replacing === undefined) return;
+    try {
+      this.#file.append(line);
+      this.#addedBytes += line.length;
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #replace(durable: boolean = false): Promise<void> {
+    const { table } = this.#owner;
+    this.#changed.clear();
+    this.#written.clear();
+    for (const container of table.all()) this.#changed.add(container);
+    const content = this.#takeLine([]);
+    this.#broken = false;
+    this.#wholeBytes = content.length;
+    this.#addedBytes = 0;
+    const written = this.#file.replace(content, durable).then(
+      () => this.#succeed(),
+      (error: unknown) => this.#fail(error),
+    );
+    this.#replacing = written.finally(() => (this.#replacing = undefined));
+    return this.#replacing;
+  }
+
+  #succeed(): void {
+    if (this.#failed) this.#logger.info('the state is written again', { path: this.#file.path });
+    this.#failed = false;
+  }
+
+  #fail(error: unknown): void {
+    this.#broken = true;
+    if (this.#failed) return;
+    this.#failed = true;
+    this.#logger.warn('the state cannot be written; tried again every second', { error: describeError(error) });
+  }
+}

@@ -1,0 +1,260 @@
+import * as z from 'zod';
+import { openCase, type Case } from './case.ts';
+import { isRunning, type Container } from './container-table.ts';
+import type { Life } from './life.ts';
+import type { VictimLogged } from './observation.ts';
+import type { KnownGroup } from './sources/memcg.ts';
+
+/** Of the form of the state. Keys may be added to a version; whatever changes the meaning of one is another version. */
+const version = 1;
+
+const amount = z.number().nonnegative();
+const number = z.number();
+const evidence = z.enum(['kernel_log', 'memory_events', 'vmstat', 'runtime_event', 'exit_status']);
+const scope = z.enum(['container', 'pod', 'node_allocatable', 'nested', 'node', 'unknown', 'cpuset']);
+const teller = z.enum(['event', 'inspection']).optional();
+
+const lifeSchema = z.object({
+  startedAtMs: number.optional(),
+  endedAtMs: number.optional(),
+  exitCode: number.optional(),
+  pid: number.optional(),
+  beginToldBy: teller,
+  endToldBy: teller,
+  previousEndedAtMs: number.optional(),
+  movedMs: number.optional(),
+  beganUnderOurEyes: z.boolean(),
+});
+
+const positionSchema = z.looseObject({ sequence: number.optional(), monotonicUs: number.optional() });
+
+/** What only telemetry is made of is taken as it was written. */
+const victimSchema = z
+  .looseObject({
+    kind: z.literal('oom_victim'),
+    atMs: number,
+    memcgSeen: z.string().optional(),
+    bootId: z.string().optional(),
+    victim: z.looseObject({
+      at: positionSchema,
+      pid: number,
+      comm: z.string(),
+      memcg: z.string().optional(),
+      invocation: z
+        .looseObject({
+          at: positionSchema,
+          memoryStat: z
+            .array(z.tuple([z.string(), number]))
+            .transform((entries) => new Map(entries))
+            .optional(),
+        })
+        .optional(),
+    }),
+  })
+  .transform((logged) => logged as unknown as VictimLogged);
+
+const caseSchema = z.object({
+  /** The life is the container's present one. */
+  isPresent: z.boolean(),
+  /** The life of another case. */
+  life: lifeSchema.optional(),
+  counted: z.array(
+    z.object({
+      atMs: number,
+      processes: amount,
+      group: z.boolean().optional(),
+      ownLimitHit: z.boolean(),
+      limitBytes: amount.optional(),
+    }),
+  ),
+  named: z.array(victimSchema),
+  toldUncounted: amount,
+  toldUnnamed: amount,
+  /** Absent where it is never. */
+  unnamedBeforeMs: number.optional(),
+  hintedAtMs: number.optional(),
+  signals: z.array(z.object({ signal: number.optional(), atMs: number })),
+  stopped: z.boolean(),
+  mainProcess: z.object({ alive: z.boolean(), atMs: number }).optional(),
+  initKilled: z.object({ evidence: z.array(evidence), scope }).optional(),
+  ended: z.object({ atMs: number, observedAtMs: number }).optional(),
+  endTold: z.boolean(),
+});
+
+const containerSchema = z.object({
+  id: z.string().regex(/^[0-9a-f]{64}$/),
+  runtime: z.enum(['docker', 'containerd', 'cri-o', 'podman']).optional(),
+  name: z.string().optional(),
+  image: z.string().optional(),
+  life: lifeSchema.optional(),
+  runtimeRestartCount: number.optional(),
+  memcgSinceMs: number.optional(),
+  workload: z.object({
+    firstSeenAtMs: number,
+    oomKills: amount,
+    oomIncidents: amount,
+    exits: z.object({ completed: amount, error: amount, oom_killed: amount, killed: amount }),
+    restarts: amount,
+    lastExitCode: number.optional(),
+  }),
+  limitBytes: amount.optional(),
+  goneAtMs: number.optional(),
+  groups: z.array(
+    z.object({
+      memcg: z.string(),
+      inode: amount,
+      taken: z.object({ oomKills: amount, oomGroupKills: amount, ooms: amount, oomsBelow: amount }),
+    }),
+  ),
+  cases: z.array(caseSchema),
+});
+
+const nodeSchema = z.object({
+  bootId: z.string().optional(),
+  /** How far the kernel log is told. */
+  log: z.object({ bootId: z.string(), sequence: amount.optional(), monotonicUs: amount.optional() }).optional(),
+  /** Since when the runtime's events are to be told. */
+  eventsSinceMs: number.optional(),
+  /** All groups that there were are among those of the containers. */
+  knowsAllGroups: z.boolean(),
+  ledger: z.object({
+    total: amount.optional(),
+    unattributed: amount,
+    ahead: amount,
+    open: z.array(z.object({ wallMs: number, kills: amount })),
+  }),
+  /** Begin of the count of unattributed kills. */
+  countedSinceMs: number,
+  strays: z.array(victimSchema),
+});
+
+const lineSchema = z.object({
+  version: z.literal(version),
+  node: nodeSchema,
+  /** Those that have changed; in the first line all. */
+  containers: z.array(containerSchema),
+  /** Ids of those that are forgotten. */
+  forgotten: z.array(z.string()),
+});
+
+export type NodeState = z.infer<typeof nodeSchema>;
+export type ContainerState = z.infer<typeof containerSchema>;
+type CaseState = z.infer<typeof caseSchema>;
+
+/** What an earlier run has left. */
+export interface State {
+  node: NodeState;
+  containers: ReadonlyMap<string, ContainerState>;
+}
+
+/** One line of a state file: the node's state, and that of the containers that changed since the line before. */
+export function encodeState(
+  node: NodeState,
+  containers: readonly ContainerState[],
+  forgotten: readonly string[],
+): Buffer {
+  return Buffer.from(`${JSON.stringify({ version, node, containers, forgotten }, plain)}\n`);
+}
+
+/**
+ * Reads a state file. What is behind a line that cannot be read is left out: the process or the machine ended while it
+ * was being written.
+ *
+ * @throws where not even the first line can be read.
+ */
+export function decodeState(bytes: Buffer): State {
+  const lines = bytes.toString('utf8').split('\n').slice(0, -1);
+  if (lines.length === 0) throw new Error('it has no line that is whole');
+  const containers = new Map<string, ContainerState>();
+  let node: NodeState | undefined;
+  for (const text of lines) {
+    const line = decodeLine(text);
+    if (line instanceof Error) {
+      if (node === undefined) throw line;
+      break;
+    }
+    node = line.node;
+    for (const container of line.containers) containers.set(container.id, container);
+    for (const id of line.forgotten) containers.delete(id);
+  }
+  return { node: node!, containers };
+}
+
+function decodeLine(text: string): z.infer<typeof lineSchema> | Error {
+  try {
+    const { data, error } = lineSchema.safeParse(JSON.parse(text));
+    if (error === undefined) return data;
+    const [issue] = error.issues;
+    return new Error(`"${issue?.path.join('.') ?? ''}": ${issue?.message ?? error.message}`);
+  } catch {
+    return new Error('it is not JSON');
+  }
+}
+
+/** Maps have no form in JSON, and who lived beside a victim is known elsewhere by now. */
+function plain(key: string, value: unknown): unknown {
+  if (key === 'pids') return undefined;
+  return value instanceof Map ? [...(value as Map<string, number>)] : value;
+}
+
+/** What is known of a container, with its groups' counters and its cases as they are at this moment. */
+export function stateOf(container: Container, groups: readonly KnownGroup[], cases: readonly Case[]): ContainerState {
+  const { id, runtime, name, image, life, runtimeRestartCount, memcgSinceMs, workload, limitBytes, goneAtMs } =
+    container;
+  return {
+    id,
+    runtime,
+    name,
+    image,
+    life,
+    runtimeRestartCount,
+    memcgSinceMs,
+    workload,
+    limitBytes,
+    goneAtMs,
+    groups: [...groups],
+    cases: cases.map((open) => stateOfCase(open, life)),
+  };
+}
+
+function stateOfCase(open: Case, present: Life | undefined): CaseState {
+  const { container: _container, before: _before, dueAtMs: _dueAtMs, killsDueByMs: _killsDueByMs, ...rest } = open;
+  const { life, ended, unnamedBeforeMs } = open;
+  return {
+    ...rest,
+    isPresent: life !== undefined && life === present,
+    life: life === present ? undefined : life,
+    ended: ended && { atMs: ended.atMs, observedAtMs: ended.observedAtMs },
+    unnamedBeforeMs: Number.isFinite(unnamedBeforeMs) ? unnamedBeforeMs : undefined,
+  };
+}
+
+/**
+ * The container of an earlier run, and its cases, the present one first. Its group is found again, or is gone; so is
+ * what ran in it, if the machine was started since.
+ */
+export function restore(
+  state: ContainerState,
+  isSameBoot: boolean,
+  nowMs: number,
+): { container: Container; cases: Case[] } {
+  const { groups: _groups, cases, memcgSinceMs, ...facts } = state;
+  const container: Container = { ...facts, factsVersion: 0, memcgSinceMs: isSameBoot ? memcgSinceMs : undefined };
+  if (container.life !== undefined && !isSameBoot) container.life.pid = undefined;
+  if (isRunning(container)) container.lostSightAtMs = nowMs;
+  else container.goneAtMs ??= nowMs;
+  return { container, cases: cases.map((open) => restoreCase(open, container)) };
+}
+
+function restoreCase(
+  { isPresent, life: other, ended, unnamedBeforeMs, ...rest }: CaseState,
+  container: Container,
+): Case {
+  const life = isPresent ? container.life : other;
+  return {
+    ...openCase(container, life),
+    ...rest,
+    unnamedBeforeMs: unnamedBeforeMs ?? -Infinity,
+    ended: ended && { ...ended, life: life ?? { beganUnderOurEyes: false } },
+  };
+}

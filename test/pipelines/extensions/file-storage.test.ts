@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import type { Storage } from '../../../pipelines/component.ts';
+import { fileStorage } from '../../../pipelines/extensions/file-storage.ts';
+import { makeSettings } from '../../helpers/component-settings.ts';
+
+function makeDirectory(t: TestContext): string {
+  const directory = mkdtempSync(join(tmpdir(), 'exit137-storage-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+async function start(config: Record<string, unknown>): Promise<Storage> {
+  const extension = fileStorage.create(fileStorage.configSchema.parse(config), makeSettings());
+  await extension.start();
+  return extension.storageOf!('receiver_container_lifecycle/a');
+}
+
+const bytes = (text: string) => Buffer.from(text);
+
+describe('file_storage', () => {
+  it('makes its directory for its owner alone', async (t) => {
+    const directory = join(makeDirectory(t), 'a/b');
+    await start({ directory });
+    assert.equal(statSync(directory).mode & 0o777, 0o700);
+  });
+
+  it('does not start without a directory that it can use', async (t) => {
+    const directory = makeDirectory(t);
+    await assert.rejects(
+      start({ directory: join(directory, 'none'), create_directory: false }),
+      /cannot keep state in ".*none"/,
+    );
+    writeFileSync(join(directory, 'file'), '');
+    await assert.rejects(start({ directory: join(directory, 'file') }), /cannot keep state in ".*file"/);
+  });
+
+  it('keeps each component’s content in a file of its own, and gives it to the next run', async (t) => {
+    const directory = makeDirectory(t);
+    const storage = await start({ directory });
+    const file = storage.open('state');
+    assert.equal(file.kept, undefined);
+    await file.replace(bytes('one\n'));
+    file.append(bytes('two\n'));
+    assert.deepEqual(readdirSync(directory), ['receiver_container_lifecycle%2Fa_state']);
+    assert.equal(statSync(file.path).mode & 0o777, 0o600);
+    assert.equal((await start({ directory })).open('state').kept?.toString(), 'one\ntwo\n');
+    await file.replace(bytes('three\n'), true);
+    await file.close();
+    assert.equal((await start({ directory })).open('state').kept?.toString(), 'three\n');
+  });
+
+  it('has what is added while it replaces in the new content, and in the old until then', async (t) => {
+    const file = (await start({ directory: makeDirectory(t) })).open('state');
+    await file.replace(bytes('old\n'));
+    const replaced = file.replace(bytes('new\n'));
+    file.append(bytes('added\n'));
+    assert.equal(readFileSync(file.path, 'utf8'), 'old\nadded\n');
+    await replaced;
+    assert.equal(readFileSync(file.path, 'utf8'), 'new\nadded\n');
+    file.append(bytes('later\n'));
+    assert.equal(readFileSync(file.path, 'utf8'), 'new\nadded\nlater\n');
+    await file.close();
+  });
+
+  it('adds nothing to what an earlier run has left, which may end in the middle', async (t) => {
+    const directory = makeDirectory(t);
+    const storage = await start({ directory });
+    const path = storage.open('state').path;
+    writeFileSync(path, 'cut');
+    const file = storage.open('state');
+    assert.throws(() => file.append(bytes('x')), /cannot add to/);
+    assert.equal(readFileSync(path, 'utf8'), 'cut');
+  });
+
+  it('says that it cannot write, and writes again when it can', async (t) => {
+    const directory = makeDirectory(t);
+    const file = (await start({ directory })).open('state');
+    rmSync(directory, { recursive: true });
+    await assert.rejects(file.replace(bytes('one\n')), /cannot write ".*_state"/);
+    await start({ directory });
+    await file.replace(bytes('two\n'));
+    assert.equal(readFileSync(file.path, 'utf8'), 'two\n');
+    await file.close();
+  });
+
+  it('sets an unusable file aside and keeps no more than three of them', async (t) => {
+    const directory = makeDirectory(t);
+    const storage = await start({ directory });
+    const { path } = storage.open('state');
+    for (let run = 0; run < 5; run++) {
+      writeFileSync(path, `rubbish ${run}`);
+      assert.match(storage.open('state').setAside(), /_state\.corrupt-\d{8}T\d{6}\.\d{3}Z$/);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    const kept = readdirSync(directory).toSorted();
+    assert.deepEqual(
+      kept.map((name) => readFileSync(join(directory, name), 'utf8')),
+      ['rubbish 2', 'rubbish 3', 'rubbish 4'],
+    );
+  });
+});
