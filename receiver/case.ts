@@ -20,6 +20,8 @@ export interface Case {
   readonly container: Container;
   /** Absent where no runtime has told of it. */
   life?: Life;
+  /** Host pid of the main process as its group showed it, for when no runtime tells it. */
+  mainPid?: number;
   /** That of the life before: what the kernel log tells can come late. */
   before?: Case;
   /** Counted, and not told. */
@@ -39,6 +41,8 @@ export interface Case {
   mainProcess?: { alive: boolean; atMs: number };
   /** The main process was the victim, on this evidence; already told. */
   initKilled?: { evidence: Evidence[]; scope: LimitScope };
+  /** Nobody could tell whether this victim was the main process; already told. */
+  maybeInitKilled?: { evidence: Evidence[]; scope: LimitScope; atMs: number };
   /** Its main process ended. */
   ended?: { atMs: number; observedAtMs: number; life: Life };
   /** That it ended is told. */

@@ -82,6 +82,9 @@ export class Cases {
         return this.#countKills(observation, container, now);
       case 'oom_victim':
         return this.#nameVictim(observation, container, now);
+      case 'processes_seen':
+        if (observation.mainPid !== undefined) this.#caseOf(container).mainPid = observation.mainPid;
+        return [];
       case 'oom_hinted':
         return note((open) => (open.hintedAtMs = observation.atMs));
       case 'container_signalled':
@@ -167,10 +170,19 @@ export class Cases {
     return open !== undefined && open.counted.length + open.named.length > 0;
   }
 
+  /** Host pid of the container's main process, if it runs as far as anybody knows. */
+  mainPidOf(container: Container): number | undefined {
+    const { life } = container;
+    if (life?.pid !== undefined && isRunning(container)) return life.pid;
+    const open = this.#cases.get(container);
+    return open?.ended === undefined ? open?.mainPid : undefined;
+  }
+
   /** Whether the runtime is still to tell which process is the container's main one. */
   expectsMainProcess(container: Container, { wallMs }: Instant): boolean {
     const { life, memcgSinceMs, workload } = container;
-    const unknown = isRunning(container) ? life?.pid === undefined : this.#witnesses.isRuntimeUp();
+    if (this.mainPidOf(container) !== undefined) return false;
+    const unknown = isRunning(container) || this.#witnesses.isRuntimeUp();
     const sinceMs = Math.max(life?.startedAtMs ?? 0, memcgSinceMs ?? 0, workload.firstSeenAtMs);
     return unknown && wallMs - sinceMs < othersAfterMs;
   }

@@ -29,7 +29,7 @@ const memcgConfig = z.strictObject({
   /** How often the machine's count of kills is read; where it rose, the counters of all groups are. */
   poll_interval: atLeast(10, '10ms').default(250),
   /** How often usage is sampled for container.memory.usage.max where the kernel keeps no resettable peak. */
-  sample_interval: duration.default(2_000),
+  sample_interval: duration.default(5_000),
   /** Groups beyond this number are left out and counted. */
   max_groups: z.int().positive().default(10_000),
 });

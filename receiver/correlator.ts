@@ -30,7 +30,7 @@ export class Correlator {
         return this.cases.judgeStrays(now);
       case 'processes_seen':
         this.#pids.learn(observation.containerId, observation.pids, observation.atMs);
-        return [];
+        break;
       case 'oom_victim':
         return this.#takeVictim(observation, now);
       case 'nothing_killable':

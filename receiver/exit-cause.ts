@@ -11,6 +11,9 @@ const endingSignals = new Set<number>([SIGINT, SIGQUIT, SIGTERM, SIGKILL]);
 /** A signal that somebody asked for explains an exit within this time. */
 const signalExplainsExitForMs = 10_000;
 
+/** A kill whose victim nobody knows explains the end of a main process this close to it. */
+const killExplainsEndWithinMs = 1_000;
+
 /**
  * Why the main process of a case ended, as far as runtime and kernel told: `wait` while more may come, `unexplained`
  * for a SIGKILL that nobody asked for and that no kill explains.
@@ -24,11 +27,20 @@ export function explainEnd(open: Case, due: boolean): ContainerExit | 'wait' | '
     return tellEnd(open, 'oom_killed', causeOfScope[open.initKilled.scope], open.initKilled.evidence);
   }
   const asked = decideAsked(open, due);
+  if (asked === undefined && endedBySigkill && endedByUnknownKill(open)) {
+    const { evidence, scope } = open.maybeInitKilled!;
+    return tellEnd(open, 'oom_killed', causeOfScope[scope], evidence);
+  }
   if (asked === 'wait') return 'wait';
   if (asked === 'stop') return tellEnd(open, reasonOfStop(exitCode), 'stopped', ['runtime_event']);
   if (!endedBySigkill) return tellOwnEnd(open, exitCode);
   if (!due) return 'wait';
   return asked === 'kill' ? tellEnd(open, 'killed', 'killed_externally', ['runtime_event']) : 'unexplained';
+}
+
+/** Its runtime tells of the end when nobody waits any more, but of a time right after the kill. */
+function endedByUnknownKill({ ended, maybeInitKilled }: Case): boolean {
+  return maybeInitKilled !== undefined && Math.abs(ended!.atMs - maybeInitKilled.atMs) <= killExplainsEndWithinMs;
 }
 
 /** The cause of an exit, by whose limit was hit. Where nobody told, the container's own is the likeliest. */

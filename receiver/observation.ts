@@ -188,6 +188,8 @@ export interface ProcessesSeen {
   atMs: number;
   /** In the host's namespace. */
   pids: readonly number[];
+  /** The first of them that is the first of a PID namespace: the container's main process. */
+  mainPid?: number;
 }
 
 /** The kernel log told of a process that the OOM killer killed: each process once. */

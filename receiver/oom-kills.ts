@@ -49,6 +49,10 @@ export function tellKills(open: Case, now: Instant, due: boolean, logRead: boole
   close(open, deaths);
   const init = kills.find(({ victim }) => victim === 'init');
   if (init !== undefined) open.initKilled = { evidence: init.evidence, scope: init.scope };
+  const unknown = kills.findLast(({ victim }) => victim === 'unknown');
+  if (unknown !== undefined) {
+    open.maybeInitKilled = { evidence: unknown.evidence, scope: unknown.scope, atMs: unknown.atMs };
+  }
   return kills;
 }
 
@@ -84,10 +88,11 @@ function decideRoles(open: Case, deaths: readonly Death[], due: boolean): Role[]
   return byPid.map((role, index) => role ?? (index === first ? 'init' : 'child'));
 }
 
-function roleOfPid({ life, initKilled }: Case, pid: number): Role | undefined {
+function roleOfPid({ life, mainPid, initKilled }: Case, pid: number): Role | undefined {
+  const pidOfMain = life?.pid ?? mainPid;
   if (initKilled !== undefined) return 'child';
-  if (life?.pid === undefined) return undefined;
-  return pid === life.pid ? 'init' : 'child';
+  if (pidOfMain === undefined) return undefined;
+  return pid === pidOfMain ? 'init' : 'child';
 }
 
 /** Whether the main process is among the victims, whom nobody named; undefined while that may still show. */
@@ -101,7 +106,9 @@ function decideRole(open: Case, deaths: readonly Death[], due: boolean): Role | 
   if (endedByItself(container, life)) return 'child';
   if (!due) return undefined;
   if (ended !== undefined) return 'init';
-  return life !== undefined && life.endedAtMs === undefined ? 'child' : 'unknown';
+  // It did not end. Where nobody knows its pid, a runtime can also be too busy to tell that it did.
+  const livesOn = life !== undefined && life.endedAtMs === undefined;
+  return livesOn && (life.pid ?? open.mainPid) !== undefined ? 'child' : 'unknown';
 }
 
 /** Its end was told before the kill was counted; not so where the next life's group is there already. */

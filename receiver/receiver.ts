@@ -1,5 +1,6 @@
 import { uptime } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import {
   aborted,
   countPoints,
@@ -11,11 +12,11 @@ import {
 import { describeError } from '../pipelines/errors.ts';
 import { exitCodeOfSigkill } from './case.ts';
 import { configSchema, type Config } from './config.ts';
-import { ContainerTable, isRunning, type Container } from './container-table.ts';
+import { ContainerTable, type Container } from './container-table.ts';
 import { Correlator } from './correlator.ts';
 import type { Incident } from './incident.ts';
 import { readBootId } from './kernel/boot-id.ts';
-import { readClock } from './instant.ts';
+import { readClock, type Instant } from './instant.ts';
 import { MainProcessWatch } from './main-process.ts';
 import type { OomVictim } from './kernel/oom-event.ts';
 import type { Observation } from './observation.ts';
@@ -46,6 +47,9 @@ const firstCollectionWithinMs = 500;
 /** Pieces of data that the pipelines have neither taken nor refused: they may wait for a destination. */
 const mostHandedOn = 1_000;
 
+/** Judging that failed is tried again no sooner than this: what it failed at may still be there. */
+const settlesAgainAfterMs = 1_000;
+
 /** Runs the sources, settles incidents and hands telemetry on. */
 class ContainerLifecycle implements Component {
   readonly #config: Config;
@@ -59,6 +63,8 @@ class ContainerLifecycle implements Component {
   readonly #memcg: MemcgSource | undefined;
   readonly #kernelLog: KernelLogSource | undefined;
   readonly #sources: readonly Source[];
+  /** Sources that have neither worked nor failed yet. */
+  readonly #undecided: Set<string>;
   readonly #stopping = new AbortController();
   readonly #circumstances: Circumstances;
   readonly #rememberers: Rememberers;
@@ -78,8 +84,8 @@ class ContainerLifecycle implements Component {
     this.#next = next;
     this.#table = new ContainerTable(config.max_containers);
     this.#correlator = new Correlator(this.#table, config.settle_time, {
-      isRuntimeUp: () => this.#telemetry.isUp('docker'),
-      isKernelLogUp: () => this.#telemetry.isUp('kernel_log'),
+      isRuntimeUp: () => this.#mayTell('docker'),
+      isKernelLogUp: () => this.#mayTell('kernel_log'),
     });
     this.#telemetry = new Telemetry(settings, this.#table);
     this.#mainProcesses = new MainProcessWatch(config.root_path, (containerId, alive) =>
@@ -99,6 +105,12 @@ class ContainerLifecycle implements Component {
     this.#circumstances = { hostRoot: config.root_path, bootId, countedSinceMs: Date.now() };
     // Counters first: a runtime's listing must find the groups known.
     this.#sources = [this.#memcg, this.#kernelLog, docker].filter((source) => source !== undefined);
+    this.#undecided = new Set(this.#sources.map(({ name }) => name));
+  }
+
+  /** Whether a source works, or may do so in a moment: a kill of the time before our start can be seen before it does. */
+  #mayTell(source: string): boolean {
+    return this.#undecided.has(source) || this.#telemetry.isUp(source);
   }
 
   async start(): Promise<void> {
@@ -111,13 +123,15 @@ class ContainerLifecycle implements Component {
 
   async shutdown(deadline: AbortSignal): Promise<void> {
     if (this.#stopping.signal.aborted) return;
+    // What has happened by now is ours to tell.
+    this.#guard('look', () => this.#memcg?.look());
     this.#stopping.abort();
     clearInterval(this.#collectTimer);
     clearTimeout(this.#settleTimer);
     this.#mainProcesses.close();
-    await Promise.all(this.#observing);
+    await Promise.race([Promise.all(this.#observing), aborted(deadline)]);
     // Nothing more will come: what waits for evidence is judged on what there is, and the counters are sent once more.
-    this.#tell(this.#correlator.settle({ ...readClock(), monotonicMs: Infinity }));
+    this.#settle({ ...readClock(), monotonicMs: Infinity });
     this.#collect();
     await Promise.race([Promise.all(this.#handingOn), aborted(deadline)]);
     await this.#keeper?.close();
@@ -130,7 +144,10 @@ class ContainerLifecycle implements Component {
   /** Resolves once the source works or has failed for the first time. */
   #observe(source: Source): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const watcher = this.#telemetry.watch(source.name, resolve);
+    const watcher = this.#telemetry.watch(source.name, () => {
+      this.#undecided.delete(source.name);
+      resolve();
+    });
     const emit = (observation: Observation): void => this.#take(source.name, observation);
     this.#observing.push(keepObserving(source, emit, watcher, this.#stopping.signal));
     return promise;
@@ -176,12 +193,10 @@ class ContainerLifecycle implements Component {
     const victimAsked =
       counted || kind === 'oom_victim' || (kind === 'container_seen' && this.#correlator.cases.hasOpenKills(container));
     if (!victimAsked) return;
-    const pid = isRunning(container) ? container.life?.pid : undefined;
-    const isAwaited = this.#correlator.cases.expectsMainProcess(container, readClock());
-    const found = pid ?? (isAwaited ? undefined : this.#memcg?.findMainProcess(container.id));
-    if (found === undefined) return;
-    if (kind === 'oom_victim' && isAnother(observation.victim, found)) this.#mainProcesses.lookNow(container.id, found);
-    else this.#mainProcesses.look(container.id, found);
+    const pid = this.#correlator.cases.mainPidOf(container);
+    if (pid === undefined) return;
+    if (kind === 'oom_victim' && isAnother(observation.victim, pid)) this.#mainProcesses.lookNow(container.id, pid);
+    else this.#mainProcesses.look(container.id, pid);
   }
 
   /** Counts the incidents, and hands on one log record for each. */
@@ -189,27 +204,32 @@ class ContainerLifecycle implements Component {
     if (incidents.length === 0) return;
     countIncidents(incidents);
     for (const incident of incidents) if (incident.kind !== 'node_oom_kill') this.#noteChange(incident.container);
-    this.#keeper?.told(this.#handOnLogs(incidents));
+    // Not in the call below: it would not be made where nothing is kept.
+    const handedOn = this.#handOnLogs(incidents);
+    this.#keeper?.told(handedOn);
   }
 
   #handOnLogs(incidents: readonly Incident[]): Promise<void> {
     const { logs } = this.#next;
     if (logs === undefined) return Promise.resolve();
-    const records = incidents.map((incident) => this.#toLogs.of(incident));
+    const made = incidents.map((incident) => this.#guard('tell', () => this.#toLogs.of(incident)));
+    const records = made.filter((record) => record !== undefined);
+    if (records.length === 0) return Promise.resolve();
     return this.#handOn(() => logs.consumeLogs(records), 'log_records', records.length);
   }
 
   #collect(): void {
-    const nowMs = Date.now();
+    this.#guard('collect', () => this.#sendMetrics(Date.now()));
+  }
+
+  #sendMetrics(nowMs: number): void {
     this.#table.expire(nowMs - this.#config.grace_period);
     const { metrics } = this.#next;
     if (metrics === undefined) return;
     if (this.#handingOn.size > 0) this.#toMetrics.letGo();
-    const ofContainers = Array.from(this.#table.all(), (container) => {
-      const memory = this.#memcg?.readMemory(container.id);
-      container.limitBytes = memory?.limitBytes ?? container.limitBytes;
-      return this.#toMetrics.ofContainer(container, memory, nowMs);
-    });
+    const ofContainers = Array.from(this.#table.all(), (container) =>
+      this.#guard('collect', () => this.#measure(container, nowMs)),
+    ).filter((metricsOfOne) => metricsOfOne !== undefined);
     const { countedSinceMs } = this.#circumstances;
     const ofNode = this.#toMetrics.ofNode(this.#correlator.ledger, this.#bootedAtMs, countedSinceMs, nowMs);
     const all = ofNode === undefined ? ofContainers : [ofNode, ...ofContainers];
@@ -217,12 +237,18 @@ class ContainerLifecycle implements Component {
     void this.#handOn(() => metrics.consumeMetrics(all), 'metric_points', countPoints(all));
   }
 
+  #measure(container: Container, nowMs: number): ResourceMetrics {
+    const memory = this.#memcg?.readMemory(container.id);
+    container.limitBytes = memory?.limitBytes ?? container.limitBytes;
+    return this.#toMetrics.ofContainer(container, memory, nowMs);
+  }
+
   #handOn(pass: () => Promise<void>, items: 'log_records' | 'metric_points', count: number): Promise<void> {
     if (this.#handingOn.size >= mostHandedOn) {
       this.#telemetry.refused(items, count, 'too much waits to be taken');
       return Promise.resolve();
     }
-    const counted = pass().then(
+    const counted = Promise.try(pass).then(
       () => this.#telemetry.accepted(items, count),
       (error: unknown) => this.#telemetry.refused(items, count, describeError(error)),
     );
@@ -232,15 +258,34 @@ class ContainerLifecycle implements Component {
   }
 
   /** Wakes up when the next case or ledger entry is due. */
-  #scheduleSettling(): void {
+  #scheduleSettling(leastDelayMs = 0): void {
     clearTimeout(this.#settleTimer);
     const { dueAtMs } = this.#correlator;
     if (dueAtMs === undefined || this.#stopping.signal.aborted) return;
-    const delayMs = Math.max(0, Math.ceil(dueAtMs - performance.now()));
+    const delayMs = Math.max(leastDelayMs, Math.ceil(dueAtMs - performance.now()));
     this.#settleTimer = setTimeout(() => {
-      this.#tell(this.#correlator.settle(readClock()));
-      this.#scheduleSettling();
+      const settled = this.#settle(readClock());
+      this.#guard('settle', () => this.#scheduleSettling(settled ? 0 : settlesAgainAfterMs));
     }, delayMs);
+  }
+
+  /** Judges what is due; false where that failed. */
+  #settle(now: Instant): boolean {
+    const settled = this.#guard('settle', () => {
+      this.#tell(this.#correlator.settle(now));
+      return true;
+    });
+    return settled === true;
+  }
+
+  /** A bug of ours must neither end the process nor keep the rest from being done. Undefined where `run` threw. */
+  #guard<T>(task: string, run: () => T): T | undefined {
+    try {
+      return run();
+    } catch (error) {
+      this.#telemetry.countInternalError(task, error);
+      return undefined;
+    }
   }
 }
 

@@ -46,7 +46,14 @@ interface Watched {
   notices?: FSWatcher;
   /** When its processes were told last. */
   processesToldAtMs: number;
+  /** Host pid of its main process, once that was seen. */
+  mainPid?: number;
+  /** So often it is still looked for. */
+  looksForMain: number;
 }
+
+/** A container that shares the host's PID namespace has no main process that could be found. */
+const mostLooksForMain = 8;
 
 /** Where kills follow each other, the processes of a group are told no more often than this. */
 const tellsProcessesEveryMs = 100;
@@ -71,8 +78,8 @@ export class MemcgSource implements Source {
   readonly #intervals: NodeJS.Timeout[] = [];
   /** Groups on v2 whose notices could not be asked for yet. */
   readonly #unnotified = new Set<Watched>();
-  /** New groups in which no process was seen yet. */
-  readonly #unpeopled = new Set<Watched>();
+  /** Groups in which no main process was seen yet. */
+  readonly #withoutMain = new Set<Watched>();
   readonly #oomParsers = new OomCounterParsers();
   readonly #v1Parsers: MemoryV1Parsers;
   readonly #v2Parsers: MemoryV2Parsers;
@@ -138,7 +145,7 @@ export class MemcgSource implements Source {
   /** Reads the container's counters and the machine's now, and again shortly after where nothing rose yet. */
   lookAt(containerId: string): void {
     if (this.#tree === undefined) return;
-    const unexplained = this.#look();
+    const unexplained = this.look();
     const watched = this.#watched.get(containerId);
     if (watched !== undefined) this.#tellProcesses(watched);
     if (unexplained > 0 || watched === undefined || this.#count(watched) === 0) this.#lookAgain(0, true);
@@ -175,19 +182,6 @@ export class MemcgSource implements Source {
     );
   }
 
-  /** Host pid of the container's main process, as far as its group shows it. */
-  findMainProcess(containerId: string): number | undefined {
-    const watched = this.#watched.get(containerId);
-    if (watched === undefined) return undefined;
-    // crun puts the processes of a container into a group of their own below it.
-    const dirs = [watched.node, ...watched.node.children.values()].map(({ dir }) => dir);
-    for (const dir of dirs) {
-      const pid = findMainProcess(this.#options.hostRoot, dir);
-      if (pid !== undefined) return pid;
-    }
-    return undefined;
-  }
-
   #added(node: CgroupNode, fresh: boolean): void {
     const { identity, container } = node;
     if (identity !== undefined) this.#addContainer(node, identity.containerId, fresh);
@@ -204,9 +198,16 @@ export class MemcgSource implements Source {
       this.#hierarchy?.version === 1
         ? new MemoryV1(this.#reader, this.#v1Parsers, node.dir, fresh)
         : new MemoryV2(this.#reader, this.#v2Parsers, node.dir, fresh);
-    const watched: Watched = { node, containerId, memory, counters: [], processesToldAtMs: 0 };
+    const watched: Watched = {
+      node,
+      containerId,
+      memory,
+      counters: [],
+      processesToldAtMs: 0,
+      looksForMain: mostLooksForMain,
+    };
     this.#watched.set(containerId, watched);
-    this.#unpeopled.add(watched);
+    this.#withoutMain.add(watched);
     const runtime = node.identity?.runtime;
     const resumed = this.#knownOf(watched, node) !== undefined;
     this.#emit({ kind: 'memcg_appeared', containerId, runtime, atMs: Date.now(), memcg: node.path, fresh, resumed });
@@ -266,15 +267,16 @@ export class MemcgSource implements Source {
   #poll(): void {
     this.#tree?.rescan();
     for (const watched of this.#unnotified) this.#watchEvents(watched);
-    for (const watched of this.#unpeopled) this.#tellProcesses(watched);
-    if (this.#look() > 0 && this.#lookingAgain === undefined) this.#lookAgain(0, false);
+    for (const watched of this.#withoutMain) this.#tellProcesses(watched);
+    if (this.look() > 0 && this.#lookingAgain === undefined) this.#lookAgain(0, false);
   }
 
   /**
    * Reads the machine's count and, where it rose or cannot be read, the counters of all groups. In this order, because
    * the kernel counts a kill first for the machine and then for the group. Returns how many kills no group shows yet.
    */
-  #look(): number {
+  look(): number {
+    if (this.#tree === undefined) return 0;
     const rise = this.#countMachine();
     if (rise !== 0 || this.#unexplained > 0) this.#countAll();
     return this.#unexplained;
@@ -311,7 +313,7 @@ export class MemcgSource implements Source {
     }
     this.#lookingAgain = setTimeout(() => {
       this.#lookingAgain = undefined;
-      if (this.#look() > 0 || hinted) this.#lookAgain(look + 1, hinted);
+      if (this.look() > 0 || hinted) this.#lookAgain(look + 1, hinted);
     }, delayMs);
   }
 
@@ -350,8 +352,19 @@ export class MemcgSource implements Source {
     const pids = [...listPids(node)];
     if (pids.length === 0) return;
     watched.processesToldAtMs = atMs;
-    this.#unpeopled.delete(watched);
-    this.#emit({ kind: 'processes_seen', containerId, atMs, pids });
+    watched.mainPid ??= this.#findMain(watched);
+    if (watched.mainPid !== undefined || watched.looksForMain-- <= 0) this.#withoutMain.delete(watched);
+    this.#emit({ kind: 'processes_seen', containerId, atMs, pids, mainPid: watched.mainPid });
+  }
+
+  #findMain({ node }: Watched): number | undefined {
+    // crun puts the processes of a container into a group of their own below it.
+    const dirs = [node, ...node.children.values()].map(({ dir }) => dir);
+    for (const dir of dirs) {
+      const pid = findMainProcess(this.#options.hostRoot, dir);
+      if (pid !== undefined) return pid;
+    }
+    return undefined;
   }
 
   #discount(node: CgroupNode, rise: OomRise): void {
@@ -417,7 +430,7 @@ export class MemcgSource implements Source {
   #close(watched: Watched): void {
     const { memory, counters, notices } = watched;
     this.#unnotified.delete(watched);
-    this.#unpeopled.delete(watched);
+    this.#withoutMain.delete(watched);
     notices?.close();
     memory.close();
     for (const counter of counters) counter.close();

@@ -9,7 +9,7 @@ import { idOf, observationsOf, strayOf, victimOf } from './observations.ts';
 
 const settleMs = 600;
 const id = idOf(1);
-const { appeared, counted, exited, gone, hinted, mainProcess, removed, seen, signalled, started, stopped } =
+const { appeared, counted, exited, gone, hinted, mainProcess, processes, removed, seen, signalled, started, stopped } =
   observationsOf(id);
 const kernelTotal = (atMs: number, total: number): Observation => ({ kind: 'node_oom_kills_counted', atMs, total });
 
@@ -79,7 +79,17 @@ describe('Correlator', () => {
       [kernelTotal(5001, 41), gone(5002), exited(5030, 137), appeared(5200), started(5300)],
       ['restart', 'oom_kill init', 'exit oom_killed oom_container'],
     ],
-    ['nobody could look at the main process, and it did not exit', [counted(5000)], ['oom_kill child']],
+    [
+      'nobody could look at the main process, and it did not exit',
+      [seen(1001, { startedAtMs: 1000, pid: 70 }), counted(5000)],
+      ['oom_kill child'],
+    ],
+    ['nobody knows which process is the main one', [counted(5000)], ['oom_kill unknown']],
+    [
+      'nobody knows the main process, and its end is told when the kill is',
+      [counted(5000), processes(5100), exited(5300, 137)],
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    ],
     [
       'three children at once',
       [counted(5000, 3), mainProcess(5010, true)],
@@ -245,7 +255,31 @@ describe('Correlator', () => {
     for (const observation of running) silent.take(observation);
     silent.take(counted(2000));
     assert.equal(silent.dueAtMs, 7000);
-    assert.deepEqual(silent.settle(7000).map(summarize), ['oom_kill child']);
+    assert.deepEqual(silent.settle(7000).map(summarize), ['oom_kill unknown']);
+    // Its end can be told later still; one that somebody asked for is another matter.
+    assert.deepEqual(silent.take(exited(2050, 137), 8000).map(summarize), ['exit oom_killed oom_container']);
+    const asked = makeReceiver();
+    for (const observation of [...running, counted(2000)]) asked.take(observation);
+    asked.settle(7000);
+    for (const observation of [signalled(2010, 9), exited(2050, 137)]) asked.take(observation, 8000);
+    assert.deepEqual(asked.settle().map(summarize), ['exit killed killed_externally']);
+    const hour = makeReceiver();
+    for (const observation of [...running, counted(2000)]) hour.take(observation);
+    hour.settle(7000);
+    hour.take(exited(3_600_000, 137));
+    assert.deepEqual(hour.settle().map(summarize), ['exit killed killed_externally']);
+  });
+
+  it('knows the main process by its group where no runtime tells it', () => {
+    const receiver = makeReceiver({ isRuntimeUp: false, isKernelLogUp: true });
+    const named = (pid: number) => victimOf(id, 5000, pid);
+    for (const observation of [appeared(900), processes(1000, 70)]) receiver.take(observation);
+    const both = [counted(5000, 2), named(71), named(70)].flatMap((observation) => receiver.take(observation));
+    assert.deepEqual(both.map(summarize).toSorted(), ['oom_kill child', 'oom_kill init']);
+    // The next group has a main process of its own.
+    for (const observation of [gone(5001), appeared(6000), processes(6010, 80)]) receiver.take(observation);
+    const next = [counted(7000), victimOf(id, 7000, 80)].flatMap((observation) => receiver.take(observation));
+    assert.deepEqual(next.map(summarize), ['oom_kill init']);
   });
 
   it('ties the exit to a kill that was told before the runtime told of the life', () => {
@@ -503,7 +537,7 @@ describe('Correlator', () => {
           strayOf(5000, 71),
           strayOf(5001, 72),
         ],
-        ['oom_kill child - unknown', 'oom_kill child - unknown'],
+        ['oom_kill child - unknown', 'oom_kill unknown - unknown'],
       ],
       [
         'tells of a victim outside of containers',

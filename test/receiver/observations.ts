@@ -26,6 +26,8 @@ export function observationsOf(containerId: string) {
     gone: (atMs: number, memcg = `/docker/${containerId}`) => of('memcg_gone', atMs, { memcg }),
     counted: (atMs: number, oomKills = 1, more: Facts = {}) =>
       of('oom_kills_counted', atMs, { memcg: `/docker/${containerId}`, oomKills, ...more }),
+    processes: (atMs: number, mainPid?: number) =>
+      of('processes_seen', atMs, { pids: mainPid === undefined ? [] : [mainPid], mainPid }),
     mainProcess: (atMs: number, alive: boolean) => of('main_process_seen', atMs, { alive }),
     seen: (atMs: number, facts: Partial<ContainerSeen>) =>
       of('container_seen', atMs, { running: true, paused: false, ...facts }),
