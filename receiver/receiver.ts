@@ -85,6 +85,7 @@ class ContainerLifecycle implements Component {
     this.#table = new ContainerTable(config.max_containers);
     this.#correlator = new Correlator(this.#table, config.settle_time, {
       isRuntimeUp: () => this.#mayTell('docker'),
+      isRuntimeStarting: () => this.#undecided.has('docker'),
       isKernelLogUp: () => this.#mayTell('kernel_log'),
     });
     this.#telemetry = new Telemetry(settings, this.#table);
@@ -131,7 +132,10 @@ class ContainerLifecycle implements Component {
     this.#mainProcesses.close();
     await Promise.race([Promise.all(this.#observing), aborted(deadline)]);
     // Nothing more will come: what waits for evidence is judged on what there is, and the counters are sent once more.
-    this.#settle({ ...readClock(), monotonicMs: Infinity });
+    const end = { ...readClock(), monotonicMs: Infinity };
+    this.#settle(end);
+    // Without a state that is kept, no later run goes on with what has not explained itself.
+    if (this.#keeper === undefined) this.#guard('settle', () => this.#correlator.ledger.settle(end));
     this.#collect();
     await Promise.race([Promise.all(this.#handingOn), aborted(deadline)]);
     await this.#keeper?.close();
@@ -248,7 +252,8 @@ class ContainerLifecycle implements Component {
       this.#telemetry.refused(items, count, 'too much waits to be taken');
       return Promise.resolve();
     }
-    const counted = Promise.try(pass).then(
+    // A function that is async rejects where `pass` throws.
+    const counted = (async () => pass())().then(
       () => this.#telemetry.accepted(items, count),
       (error: unknown) => this.#telemetry.refused(items, count, describeError(error)),
     );

@@ -18,6 +18,9 @@ export class Telemetry {
   readonly #events: Counter;
   readonly #bad: Counter;
   readonly #unknown: Counter;
+  readonly #internal: Counter;
+  /** What each task failed at last. */
+  readonly #internalErrors = new Map<string, string>();
   readonly #accepted: Record<Items, Counter>;
   readonly #refused: Record<Items, Counter>;
   readonly #clockJumps = { back: 0, forward: 0 };
@@ -37,6 +40,10 @@ export class Telemetry {
     this.#unknown = meter.createCounter('exit137_observations_dropped', {
       unit: '{event}',
       description: 'Observations that belong to no known container or could not be judged, by kind.',
+    });
+    this.#internal = meter.createCounter('exit137_internal_errors', {
+      unit: '{error}',
+      description: 'Times that a task of the receiver failed by a bug: look, settle, tell or collect.',
     });
     this.#accepted = countersOf((items) => meter.createCounter(`otelcol_receiver_accepted_${items}`));
     this.#refused = countersOf((items) => meter.createCounter(`otelcol_receiver_refused_${items}`));
@@ -112,6 +119,15 @@ export class Telemetry {
   countFailure(source: string, { kind }: Observation, error: unknown): void {
     this.#unknown.add(1, { ...this.#receiver, kind });
     this.#logger.error('an observation could not be judged', { source, kind, error: (error as Error).stack });
+  }
+
+  /** A bug of ours in one of a few tasks: counted each time, told where it is not the same as the time before. */
+  countInternalError(task: string, error: unknown): void {
+    this.#internal.add(1, { ...this.#receiver, task });
+    const reason = describeError(error);
+    if (this.#internalErrors.get(task) === reason) return;
+    this.#internalErrors.set(task, reason);
+    this.#logger.error('a task failed; it is tried again', { task, error: (error as Error).stack ?? reason });
   }
 
   /** A container that nobody has listed, or one that found no room. */

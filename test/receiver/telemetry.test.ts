@@ -79,6 +79,24 @@ describe('what the receiver tells of itself', () => {
     assert.match(String(settings.lines[0]?.fields['error']), /a bug/);
   });
 
+  it('bugs are counted by task, and told where a task fails at something else than the time before', async () => {
+    const { settings, telemetry } = setUp();
+    for (const what of ['one', 'one', 'other', 'one']) telemetry.countInternalError('collect', new Error(what));
+    telemetry.countInternalError('settle', new Error('one'));
+    const series = await settings.series();
+    assert.equal(series['exit137_internal_errors{receiver=lifecycle,task=collect}'], 4);
+    assert.equal(series['exit137_internal_errors{receiver=lifecycle,task=settle}'], 1);
+    assert.deepEqual(
+      settings.lines.map(({ level, fields }) => [level, fields['task']]),
+      [
+        ['error', 'collect'],
+        ['error', 'collect'],
+        ['error', 'collect'],
+        ['error', 'settle'],
+      ],
+    );
+  });
+
   it('what the pipelines took and refused is counted, a refusal told once until they take again', async () => {
     const { settings, telemetry } = setUp();
     telemetry.refused('log_records', 2, 'the queue is full');
