@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import type { EventData } from 'node:test';
 import { type TestEvent, spec } from 'node:test/reporters';
 
 /** Tests and suites that were not run, by the reason they gave. */
@@ -11,19 +12,28 @@ interface Totals {
 }
 
 /**
- * Node's `spec` reporter, and after it what was skipped on this machine and why, and the totals as the last line.
+ * Node's `spec` reporter, and after it how files ended whose process failed, of which that says nothing; what was skipped
+ * on this machine and why; and the totals as the last line.
  * In CI a skipped test fails the run.
  */
 export default async function* report(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   const skips: Skips = new Map();
   const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
-  yield* Readable.from(tally(events, skips, totals)).compose(new spec());
+  const ends: string[] = [];
+  yield* Readable.from(tally(events, skips, totals, ends)).compose(new spec());
+  if (ends.length > 0) yield `\nProcesses that failed as a whole:\n${ends.join('\n')}\n`;
   if (skips.size > 0) yield describeSkips(skips);
   yield `\n${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped\n`;
 }
 
-async function* tally(events: AsyncIterable<TestEvent>, skips: Skips, totals: Totals): AsyncGenerator<TestEvent> {
+async function* tally(
+  events: AsyncIterable<TestEvent>,
+  skips: Skips,
+  totals: Totals,
+  ends: string[],
+): AsyncGenerator<TestEvent> {
   for await (const event of events) {
+    if (event.type === 'test:fail') ends.push(...describeEnd(event.data));
     if (event.type === 'test:pass' && event.data.skip !== undefined) countSkip(skips, event.data.skip);
     // The summary without a file is that of the whole run.
     if (event.type === 'test:summary' && event.data.file === undefined) {
@@ -35,6 +45,13 @@ async function* tally(events: AsyncIterable<TestEvent>, skips: Skips, totals: To
     }
     yield event;
   }
+}
+
+/** Only the failure that stands for a file's whole process has a code or a signal. */
+function describeEnd({ name, details }: EventData.TestFail): string[] {
+  const { exitCode, signal } = details.error as Error & { exitCode?: number | null; signal?: string | null };
+  if (typeof signal === 'string') return [`  ${name}: ended by ${signal}`];
+  return typeof exitCode === 'number' ? [`  ${name}: exit code ${exitCode}`] : [];
 }
 
 function countSkip(skips: Skips, skip: string | boolean): void {
