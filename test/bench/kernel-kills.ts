@@ -13,10 +13,16 @@ export class KernelKills {
 
   /** Times of the OOM kills of memhog since the last call, in milliseconds since the epoch. */
   read(): number[] {
-    return this.#records().flatMap(({ atMs, text }) =>
+    return this.readVictims().flatMap(({ comm, atMs }) => (comm === 'memhog' ? atMs : []));
+  }
+
+  /** The victims of the OOM killer since the last call; their times in milliseconds since the epoch. */
+  readVictims(): { pid: number; comm: string; atMs: number }[] {
+    return this.#records().flatMap(({ atMs, text }) => {
       // Memory cgroup out of memory: Killed process 1234 (memhog) total-vm:66092kB, anon-rss:31744kB, …
-      text.includes('Killed process') && text.includes('(memhog)') ? [atMs + this.#offsetMs] : [],
-    );
+      const [, pid, comm] = /;[^;]*Killed process (\d+) \((.*)\),? (?:total-vm|UID)/.exec(text) ?? [];
+      return pid === undefined ? [] : [{ pid: Number(pid), comm: comm!, atMs: atMs + this.#offsetMs }];
+    });
   }
 
   close(): void {

@@ -19,6 +19,10 @@ interface AgentOptions {
   toFile?: boolean;
   /** Requests under way at once (default 1, so that they arrive in their order). */
   consumers?: number;
+  /** A command that starts it. */
+  through?: string[];
+  /** The folder in which it keeps its state; default: none. */
+  stateFolder?: string;
 }
 
 /** The bundle as it runs in production, and what it has sent. */
@@ -51,6 +55,8 @@ export async function startAgent({
   grpcPort,
   toFile = true,
   consumers = 1,
+  through = [],
+  stateFolder,
 }: AgentOptions = {}): Promise<Agent> {
   const folder = await mkdtemp(join(tmpdir(), 'exit137-agent-'));
   const endpoint = await startGrpcEndpoint();
@@ -58,10 +64,11 @@ export async function startAgent({
   const output = join(folder, 'telemetry.jsonl');
   await writeFile(
     configFile,
-    stringify(configuration(receiver, grpcPort ?? endpoint.port, consumers, toFile ? output : undefined)),
+    stringify(configuration(receiver, grpcPort ?? endpoint.port, consumers, toFile ? output : undefined, stateFolder)),
   );
 
-  const child = spawn(bundle, ['--config', configFile], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const [program, ...args] = [...through, bundle, '--config', configFile];
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   const exited = once(child, 'exit');
   let stderr = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
@@ -118,6 +125,7 @@ function configuration(
   grpcPort: number,
   consumers: number,
   output: string | undefined,
+  stateFolder: string | undefined,
 ): unknown {
   const exporters = {
     otlp_grpc: {
@@ -125,15 +133,19 @@ function configuration(
       tls: { insecure: true },
       // What comes too late is sent again, and arrives twice.
       timeout: '60s',
-      sending_queue: { num_consumers: consumers },
+      // What is told counts as told once it has arrived, where somebody keeps account of it.
+      sending_queue: { num_consumers: consumers, wait_for_result: stateFolder !== undefined },
     },
     ...(output === undefined ? {} : { file: { path: output } }),
   };
+  const storage = stateFolder === undefined ? {} : { storage: 'file_storage' };
   const pipeline = { receivers: ['container_lifecycle'], exporters: Object.keys(exporters) };
   return {
-    receivers: { container_lifecycle: { collection_interval: '500ms', ...receiver } },
+    receivers: { container_lifecycle: { collection_interval: '500ms', ...storage, ...receiver } },
     exporters,
+    ...(stateFolder === undefined ? {} : { extensions: { file_storage: { directory: stateFolder } } }),
     service: {
+      extensions: Object.values(storage),
       // Two agents on one machine must not want the same port.
       telemetry: { metrics: { level: 'none' } },
       pipelines: { metrics: pipeline, logs: pipeline },

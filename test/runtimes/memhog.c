@@ -6,7 +6,7 @@
  *   memhog hold MIB                  touches MIB, then sleeps as above
  *   memhog self MIB [AFTER_MS]       touches MIB; meant to be killed on the way
  *   memhog child MIB [N [EVERY_MS]]  has N children, one after the other, that touch MIB each; then sleeps as above
- *   memhog signal MIB                sleeps as above; each SIGUSR1 makes it have one such child, SIGUSR2 does it itself
+ *   memhog signal MIB [N [EVERY_MS]] sleeps as above; each SIGUSR1 makes it have N such children, SIGUSR2 does it itself
  *
  * For each child that was killed it prints the time at which it learned of it and the pid it had in here:
  *   killed 1763700000.123456 7
@@ -51,6 +51,13 @@ static void touch_in_child(long mib) {
   if (WIFSIGNALED(status)) printf("killed %ld.%06ld %d\n", (long)now.tv_sec, now.tv_nsec / 1000, child);
 }
 
+static void touch_in_children(long mib, long n, long every_ms) {
+  for (long i = 0; i < (n > 0 ? n : 1); i++) {
+    if (i > 0) sleep_ms(every_ms);
+    touch_in_child(mib);
+  }
+}
+
 static void never_called(int signal) { (void)signal; }
 
 int main(int argc, char **argv) {
@@ -78,17 +85,12 @@ int main(int argc, char **argv) {
     touch(first);
   }
   if (!strcmp(mode, "hold")) touch(first);
-  if (!strcmp(mode, "child")) {
-    for (long i = 0; i < (second > 0 ? second : 1); i++) {
-      if (i > 0) sleep_ms(third);
-      touch_in_child(first);
-    }
-  }
+  if (!strcmp(mode, "child")) touch_in_children(first, second, third);
   for (;;) {
     int signal;
     if (sigwait(&signals, &signal) != 0) continue;
     if (signal == SIGTERM || signal == SIGINT) return 0;
-    if (signal == SIGUSR1) touch_in_child(first);
+    if (signal == SIGUSR1) touch_in_children(first, second, third);
     if (signal == SIGUSR2) touch(first);
   }
 }
