@@ -39,6 +39,8 @@ const clockGrainMs = 50;
 export interface Witnesses {
   /** A runtime that tells of containers. */
   isRuntimeUp(): boolean;
+  /** The runtime is to tell in a moment which containers there are. Absent: false. */
+  isRuntimeStarting?(): boolean;
   /** The kernel log, which names each victim. */
   isKernelLogUp(): boolean;
 }
@@ -241,7 +243,9 @@ export class Cases {
   #judge(open: Case, now: Instant): Incident[] {
     this.#adoptLife(open);
     const due = open.dueAtMs !== undefined && open.dueAtMs <= now.monotonicMs;
-    const kills = tellKills(open, now, due, this.#witnesses.isKernelLogUp());
+    // A kill of the time before we started is known before the name of a container that began then.
+    const isNameless = open.container.name === undefined && this.#witnesses.isRuntimeStarting?.() === true;
+    const kills = isNameless && !due ? [] : tellKills(open, now, due, this.#witnesses.isKernelLogUp());
     for (const kill of kills) this.#settleAccount(kill);
     const ends = this.#judgeEnd(open, now, due);
     if (!isOpen(open)) {

@@ -276,8 +276,9 @@ export class KernelLogSource implements Source {
     const memcgSeen = victim.memcg === undefined ? this.#groups.get(victim.pid) : undefined;
     this.#groups.delete(victim.pid);
     const [atMs, bootId] = [this.#timeOf(at), this.#bootIdOf(at)];
-    this.#emit({ kind: 'oom_victim', source: this.name, atMs, victim, memcgSeen, bootId });
+    // Before it is told: who takes it may write down at once how far the log is told.
     if (confirmed) this.#told = positionOf(at);
+    this.#emit({ kind: 'oom_victim', source: this.name, atMs, victim, memcgSeen, bootId });
   }
 
   #tellStuck({ at, invocation }: NothingKillable): void {
