@@ -43,7 +43,7 @@ export async function replay(options: ReplayOptions): Promise<void> {
     // Each is a log of its own: a report does not go on in another file.
     const log = new Replay(version, readPageSize(), () => Date.now());
     const put = (replayed: Replayed[]): void => {
-      kills += replayed.length;
+      kills += replayed.filter(({ record }) => record.eventName?.endsWith('oom_kill')).length;
       for (const each of replayed) write(render(each));
     };
     for await (const line of linesOf(file, options.stdin)) put(log.read(line));

@@ -19,6 +19,8 @@ export interface Container {
   /** When its present memory cgroup was made, where we saw that: begin of the kernel's own counters. */
   memcgSinceMs?: number;
   workload: Workload;
+  /** When it was last seen out of memory with nothing to kill. */
+  stuckAtMs?: number;
   /** Its own memory limit when it was last read; absent where there is none. */
   limitBytes?: number;
   /** When we learned that it neither runs nor has a memory cgroup. */

@@ -1,11 +1,14 @@
 import { Cases, type Witnesses } from './cases.ts';
 import { identifyMemcg } from './cgroup/identity.ts';
 import type { Container, ContainerTable } from './container-table.ts';
-import type { Incident } from './incident.ts';
+import type { Incident, MemoryStuck } from './incident.ts';
 import type { Instant } from './instant.ts';
 import { Ledger } from './ledger.ts';
-import type { Observation, VictimLogged } from './observation.ts';
+import type { NothingKillableLogged, Observation, VictimLogged } from './observation.ts';
 import { PidTable } from './pid-table.ts';
+
+/** What nobody saw for so long is over. */
+const stuckEndsAfterMs = 60_000;
 
 /**
  * Joins what several witnesses saw of one death into one incident. Pure but for its memory: time is an argument, and
@@ -34,12 +37,16 @@ export class Correlator {
       case 'oom_victim':
         return this.#takeVictim(observation, now);
       case 'nothing_killable':
+        return this.#takeNothingKillable(observation, now);
       case 'kernel_log_gap':
         return [];
     }
     const transitions = this.#table.apply(observation);
     const container = this.#table.get(observation.containerId);
     if (container === undefined) return [];
+    if (observation.kind === 'memory_stuck') {
+      return tellStuck(container, { ...observation, evidence: ['memory_events'] }, now);
+    }
     const turned = transitions.flatMap((transition) => this.cases.turn(transition, now));
     return [...turned, ...this.cases.observe(observation, container, now)];
   }
@@ -74,6 +81,16 @@ export class Correlator {
     return this.cases.observe(logged, container, now);
   }
 
+  #takeNothingKillable({ kind, atMs, invocation }: NothingKillableLogged, now: Instant): Incident[] {
+    const memcg = invocation?.oomMemcg;
+    const { containerId, runtime } = identifyMemcg(memcg ?? '');
+    if (containerId === undefined) return [];
+    const container = this.#table.adopt({ containerId, runtime, atMs }, now.wallMs);
+    return container === undefined
+      ? []
+      : tellStuck(container, { atMs, reason: kind, evidence: ['kernel_log'], memcg }, now);
+  }
+
   /** The kernel log names groups and processes, not containers. */
   #idOfVictim({ victim, memcgSeen, atMs }: VictimLogged): string | undefined {
     const { pid, memcg = memcgSeen } = victim;
@@ -88,6 +105,20 @@ export class Correlator {
     if (containerId === undefined || invocation?.pids === undefined) return;
     this.#pids.learn(containerId, invocation.pids, atMs);
   }
+}
+
+/** Once for as long as it goes on. */
+function tellStuck(
+  container: Container,
+  seen: Pick<MemoryStuck, 'atMs' | 'reason' | 'evidence' | 'memcg'>,
+  now: Instant,
+): MemoryStuck[] {
+  const { atMs, reason, evidence, memcg } = seen;
+  const goesOn = container.stuckAtMs !== undefined && Math.abs(atMs - container.stuckAtMs) < stuckEndsAfterMs;
+  container.stuckAtMs = atMs;
+  if (goesOn) return [];
+  const { limitBytes } = container;
+  return [{ kind: 'memory_stuck', container, atMs, observedAtMs: now.wallMs, reason, evidence, memcg, limitBytes }];
 }
 
 function idIn(observation: Observation): string | undefined {

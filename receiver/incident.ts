@@ -1,11 +1,12 @@
 import type { Container } from './container-table.ts';
 import type { LimitScope as ScopeOfPath } from './cgroup/identity.ts';
+import type { StuckReason } from './cgroup/oom-counter.ts';
 import type { Life } from './life.ts';
 import type { VictimLogged } from './observation.ts';
 import type { ExitReason } from './workload.ts';
 
 /** What became of the witnesses' reports: what telemetry tells the world, one record each. */
-export type Incident = OomKill | NodeOomKill | ContainerExit | ContainerRestart;
+export type Incident = OomKill | NodeOomKill | ContainerExit | ContainerRestart | MemoryStuck;
 
 /** Which witness spoke, by the values of `oom.evidence`. */
 export type Evidence = 'kernel_log' | 'memory_events' | 'vmstat' | 'runtime_event' | 'exit_status';
@@ -80,4 +81,17 @@ export interface ContainerRestart {
   observedAtMs: number;
   /** The life before, where it is known. */
   previous?: Life;
+}
+
+/** A container is out of memory, and nothing in it can be killed: its tasks wait, or fail again and again. */
+export interface MemoryStuck {
+  kind: 'memory_stuck';
+  container: Container;
+  atMs: number;
+  observedAtMs: number;
+  reason: StuckReason;
+  evidence: Evidence[];
+  /** The group whose limit is hit. */
+  memcg?: string;
+  limitBytes?: number;
 }

@@ -247,6 +247,11 @@ export const events = {
     when: 'One for each process outside of containers that the OOM killer killed; on the resource of the node.',
     attributes: ['oom.incident.id', 'oom.scope', 'oom.evidence', 'oom.inferred', ...logged, 'error.type'],
   },
+  'container.memory.stuck': {
+    severity: [SeverityNumber.ERROR],
+    when: 'A container is out of memory and nothing can be killed: its tasks wait, or fail again and again. Once for as long as it goes on.',
+    attributes: ['memory.stuck.reason', 'oom.memcg', 'oom.evidence', 'container.memory.usage.limit'],
+  },
   'container.exit': {
     severity: [SeverityNumber.INFO, SeverityNumber.ERROR],
     when: 'The main process ended: INFO for exit code 0 and for an end that was asked for, else ERROR.',
@@ -313,6 +318,10 @@ export const eventAttributes = {
   'oom.tasks': {
     type: 'map[]',
     description: 'The largest tasks that could have been killed, at most 10: pid, comm, rss in bytes.',
+  },
+  'memory.stuck.reason': {
+    type: 'string',
+    description: 'oom_kill_disabled (v1: its OOM killer is disabled) or nothing_killable.',
   },
   'container.memory.usage': { type: 'int (By)', description: "The container's memory at the kill." },
   'container.memory.usage.limit': { type: 'int (By)', description: "The container's own memory limit." },

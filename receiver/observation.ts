@@ -1,3 +1,4 @@
+import type { StuckReason } from './cgroup/oom-counter.ts';
 import type { OomInvocation } from './kernel/oom-dump.ts';
 import type { OomVictim } from './kernel/oom-event.ts';
 
@@ -22,6 +23,7 @@ export type Observation =
   | NodeOomKillsCounted
   | MainProcessSeen
   | ProcessesSeen
+  | MemoryStuckSeen
   | VictimLogged
   | NothingKillableLogged
   | KernelLogGap;
@@ -190,6 +192,16 @@ export interface ProcessesSeen {
   pids: readonly number[];
   /** The first of them that is the first of a PID namespace: the container's main process. */
   mainPid?: number;
+}
+
+/** The counters of a container's group showed that it is out of memory and that nothing is killed. */
+export interface MemoryStuckSeen {
+  kind: 'memory_stuck';
+  containerId: string;
+  atMs: number;
+  /** The group itself, or one below it. */
+  memcg: string;
+  reason: StuckReason;
 }
 
 /** The kernel log told of a process that the OOM killer killed: each process once. */

@@ -6,6 +6,7 @@ import type { Incident } from './incident.ts';
 import type { Instant } from './instant.ts';
 import type { LogPosition } from './kernel/kmsg-record.ts';
 import { LogLineReader } from './kernel/log-line.ts';
+import type { Observation } from './observation.ts';
 import type { OomEvent } from './kernel/oom-event.ts';
 import { OomReports } from './kernel/oom-report.ts';
 import { Resources } from './resources.ts';
@@ -53,10 +54,14 @@ export class Replay {
 
   #tell(events: readonly OomEvent[]): Replayed[] {
     return events.flatMap((event) => {
-      if (event.kind !== 'oom_victim') return [];
+      if (event.kind === 'oom_reports_suppressed') return [];
       const atMs = timeOf(event.at);
       const now: Instant = { wallMs: this.#nowMs(), monotonicMs: Infinity };
-      const logged = { kind: event.kind, source: 'kernel_log', atMs, victim: event } as const;
+      const source = 'kernel_log';
+      const logged: Observation =
+        event.kind === 'oom_victim'
+          ? { kind: event.kind, source, atMs, victim: event }
+          : { kind: 'nothing_killable', source, atMs, invocation: event.invocation };
       const incidents: Incident[] = [...this.#correlator.take(logged, now), ...this.#correlator.settle(now)];
       const dated = event.at.wallTimeMs !== undefined;
       return incidents.map((incident) => ({ record: this.#logs.of(incident), dated }));

@@ -3,7 +3,15 @@ import { SeverityNumber, type AnyValueMap } from '@opentelemetry/api-logs';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import { formatBytes } from '../pipelines/units.ts';
 import type { Container } from './container-table.ts';
-import type { ContainerExit, ContainerRestart, Incident, LimitScope, NodeOomKill, OomKill } from './incident.ts';
+import type {
+  ContainerExit,
+  ContainerRestart,
+  Incident,
+  LimitScope,
+  MemoryStuck,
+  NodeOomKill,
+  OomKill,
+} from './incident.ts';
 import { scopeName, type events } from './metadata.ts';
 import type { Resources } from './resources.ts';
 import { toHrTime } from './metrics-frame.ts';
@@ -51,6 +59,8 @@ function tell(incident: Incident): Told {
       return tellOomKill(incident);
     case 'node_oom_kill':
       return tellNodeOomKill(incident);
+    case 'memory_stuck':
+      return tellMemoryStuck(incident);
     case 'exit':
       return tellExit(incident);
     case 'restart':
@@ -106,6 +116,21 @@ function tellNodeOomKill({ incidentId, scope, named }: NodeOomKill): Told {
       'oom.inferred': false,
       ...attributesOfVictim(victim, scope),
       'error.type': 'oom_killed',
+    },
+  };
+}
+
+function tellMemoryStuck({ container, reason, evidence, memcg, limitBytes }: MemoryStuck): Told {
+  const why = reason === 'oom_kill_disabled' ? 'its OOM killer is disabled' : 'nothing in it can be killed';
+  return {
+    eventName: 'container.memory.stuck',
+    severity: SeverityNumber.ERROR,
+    body: `${nameOf(container)} is out of memory${whoseLimit('container', limitBytes)} and stays so: ${why}.`,
+    attributes: {
+      'memory.stuck.reason': reason,
+      'oom.memcg': memcg,
+      'oom.evidence': evidence,
+      'container.memory.usage.limit': limitBytes,
     },
   };
 }

@@ -16,7 +16,12 @@ export interface OomTotals {
   oomKills: number;
   oomGroupKills: number;
   ooms: number;
+  /** v1: the group is out of memory and its tasks wait, because its OOM killer is disabled. */
+  waits: boolean;
 }
+
+/** Why a group stays out of memory: its OOM killer is disabled (v1), or there is nothing that may be killed. */
+export type StuckReason = 'oom_kill_disabled' | 'nothing_killable';
 
 /** Up to where the counters of one group were taken. */
 export interface TakenCounts {
@@ -29,15 +34,19 @@ export interface TakenCounts {
 /** The kernel counts `oom` when a limit is hit, and `oom_kill` when it has chosen and reported a victim. */
 const oomLeadsToKillWithinMs = 5_000;
 
+/** A group whose limit is hit so often, for so long, without a kill has nothing that can be killed. */
+const hitsOfStuck = 10;
+const stuckAfterMs = 4_000;
+
 /** The members of a group that `memory.oom.group` takes are killed in one go. */
 const groupKillLastsMs = 1_000;
 
-const parser = () => new FlatKeyedParser(['oom_kill', 'oom_group_kill', 'oom']);
+const parser = () => new FlatKeyedParser(['oom_kill', 'oom_group_kill', 'oom', 'under_oom', 'oom_kill_disable']);
 
 /** Parsers and their results, shared by all counters of a hierarchy. */
 export class OomCounterParsers {
   readonly counts = parser();
-  readonly values = new Float64Array(3);
+  readonly values = new Float64Array(5);
 }
 
 /**
@@ -59,6 +68,9 @@ export class OomCounter {
   #ooms = 0;
   #oomsWithoutKill = 0;
   #oomRoseAtMs = -Infinity;
+  /** Since when the limit is hit without a kill. */
+  #oomsSinceMs = -Infinity;
+  #waits = false;
   #groupKill = { lastAtMs: -Infinity, kills: 0, counted: false };
 
   /** `fresh`: the group was made under our eyes, so that its counters began at 0; else they begin where `begin` is. */
@@ -76,7 +88,7 @@ export class OomCounter {
   /** Counts from here on; where that throws as `read` does, from what can be read and taken first. */
   begin(): void {
     // A group has no such file yet while it is without the memory controller: then nothing was counted.
-    this.#beginAt(this.read() ?? { oomKills: 0, oomGroupKills: 0, ooms: 0 });
+    this.#beginAt(this.read() ?? { oomKills: 0, oomGroupKills: 0, ooms: 0, waits: false });
   }
 
   /** Goes on where another counter of the same group stopped: what rose since then is to be taken. */
@@ -99,6 +111,13 @@ export class OomCounter {
     };
   }
 
+  /** Whether the group is out of memory and nothing is killed, as far as was taken. */
+  stuck(nowMs = performance.now()): StuckReason | undefined {
+    if (this.#waits) return 'oom_kill_disabled';
+    const goesOn = nowMs - this.#oomRoseAtMs <= oomLeadsToKillWithinMs && nowMs - this.#oomsSinceMs >= stuckAfterMs;
+    return goesOn && this.#oomsWithoutKill >= hitsOfStuck ? 'nothing_killable' : undefined;
+  }
+
   /** Reads the counters; undefined when the group is gone. Throws as `KeptFile`, and on malformed content. */
   read(): OomTotals | undefined {
     const totals = this.#parse(this.#file);
@@ -119,6 +138,7 @@ export class OomCounter {
       return undefined;
     }
     const { oomKills, oomGroupKills, ooms } = totals;
+    this.#waits = totals.waits;
     if (ooms > this.#oomsBelow) this.#noteOoms(ooms, nowMs);
     const rise = oomKills - this.#oomKills;
     if (rise <= 0) return undefined;
@@ -156,6 +176,7 @@ export class OomCounter {
     const ooms = this.#readLocalOoms() ?? oomsBelow;
     if (!(ooms > this.#ooms)) return;
     if (nowMs - this.#oomRoseAtMs > oomLeadsToKillWithinMs) this.#oomsWithoutKill = 0;
+    if (this.#oomsWithoutKill === 0) this.#oomsSinceMs = nowMs;
     this.#oomsWithoutKill += ooms - this.#ooms;
     this.#ooms = ooms;
     this.#oomRoseAtMs = nowMs;
@@ -209,7 +230,8 @@ export class OomCounter {
     if (content === undefined) return undefined;
     const { counts, values } = this.#parsers;
     if (!counts.parse(content, values)) throw new Error(`cannot parse "${file.path}"`);
-    return { oomKills: values[0]!, oomGroupKills: values[1]!, ooms: values[2]! };
+    const waits = values[3] === 1 && values[4] === 1;
+    return { oomKills: values[0]!, oomGroupKills: values[1]!, ooms: values[2]!, waits };
   }
 }
 

@@ -328,6 +328,7 @@ export class MemcgSource implements Source {
       // A container inside this one is in this one's counter on v2: what it counts by itself is discounted here.
       if (!this.#countsNested) for (const inner of this.#containersIn(watched.node)) counted += this.#count(inner);
       const rise = counter.take(totals);
+      this.#tellStuck(watched, counter);
       if (rise === undefined) continue;
       counted += rise.oomKills;
       this.#tellRise(watched, counter.node, rise);
@@ -342,6 +343,13 @@ export class MemcgSource implements Source {
     const limitBytes = this.#guarded(() => memory.readLimit());
     this.#tellProcesses(watched);
     this.#emit({ kind: 'oom_kills_counted', containerId, atMs: Date.now(), memcg, ...rise, limitBytes });
+  }
+
+  /** Told again with each reading: only so can others know when it is over. */
+  #tellStuck({ containerId }: Watched, counter: OomCounter): void {
+    const reason = counter.stuck();
+    if (reason === undefined) return;
+    this.#emit({ kind: 'memory_stuck', containerId, atMs: Date.now(), memcg: counter.node.path, reason });
   }
 
   /** Of those that the kernel kills without a report it tells the pid alone: who lives where must be known before. */

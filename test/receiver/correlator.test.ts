@@ -9,8 +9,21 @@ import { idOf, observationsOf, strayOf, victimOf } from './observations.ts';
 
 const settleMs = 600;
 const id = idOf(1);
-const { appeared, counted, exited, gone, hinted, mainProcess, processes, removed, seen, signalled, started, stopped } =
-  observationsOf(id);
+const {
+  appeared,
+  counted,
+  exited,
+  gone,
+  hinted,
+  mainProcess,
+  processes,
+  removed,
+  stuck,
+  seen,
+  signalled,
+  started,
+  stopped,
+} = observationsOf(id);
 const kernelTotal = (atMs: number, total: number): Observation => ({ kind: 'node_oom_kills_counted', atMs, total });
 
 /** A correlator of its own, and a clock by hand. */
@@ -41,6 +54,8 @@ function summarize(incident: Incident): string {
       return 'restart';
     case 'node_oom_kill':
       return `node_oom_kill ${incident.scope}`;
+    case 'memory_stuck':
+      return `memory_stuck ${incident.reason}`;
   }
 }
 
@@ -466,6 +481,33 @@ describe('Correlator', () => {
     assert.deepEqual([receiver.settle(), receiver.dueAtMs], [[], undefined]);
     for (const observation of [started(10_000), hinted(11_000), removed(12_000)]) receiver.take(observation);
     assert.deepEqual([receiver.settle().map(summarize), receiver.dueAtMs], [['exit error unknown'], undefined]);
+  });
+
+  it('tells once that a container stays out of memory, and again when it gets there again', () => {
+    const receiver = makeReceiver();
+    for (const observation of running) receiver.take(observation);
+    const told = [5000, 10_000, 60_000, 119_999, 180_000].flatMap((atMs) => receiver.take(stuck(atMs)));
+    assert.deepEqual(
+      told.map((incident) => [summarize(incident), incident.atMs]),
+      [
+        ['memory_stuck oom_kill_disabled', 5000],
+        ['memory_stuck oom_kill_disabled', 180_000],
+      ],
+    );
+  });
+
+  it('tells so of what the log says, too, and of no group that is no container', () => {
+    const receiver = makeReceiver({ isKernelLogUp: true });
+    for (const observation of running) receiver.take(observation);
+    const logged = (atMs: number, oomMemcg?: string): Observation => ({
+      kind: 'nothing_killable',
+      source: 'kernel_log',
+      atMs,
+      invocation: { at: {}, oomMemcg },
+    });
+    const said = [logged(4000), logged(4500, '/system.slice'), logged(5000, `/docker/${id}`), stuck(5001)];
+    const told = said.flatMap((observation) => receiver.take(observation));
+    assert.deepEqual(told.map(summarize), ['memory_stuck nothing_killable']);
   });
 
   it('tells an exit that only an inspection knew of', () => {

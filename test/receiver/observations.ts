@@ -28,6 +28,7 @@ export function observationsOf(containerId: string) {
       of('oom_kills_counted', atMs, { memcg: `/docker/${containerId}`, oomKills, ...more }),
     processes: (atMs: number, mainPid?: number) =>
       of('processes_seen', atMs, { pids: mainPid === undefined ? [] : [mainPid], mainPid }),
+    stuck: (atMs: number) => of('memory_stuck', atMs, { reason: 'oom_kill_disabled' }),
     mainProcess: (atMs: number, alive: boolean) => of('main_process_seen', atMs, { alive }),
     seen: (atMs: number, facts: Partial<ContainerSeen>) =>
       of('container_seen', atMs, { running: true, paused: false, ...facts }),

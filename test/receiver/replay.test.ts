@@ -25,7 +25,8 @@ const attributesOf = (replayed: Replayed[], ...names: string[]) =>
 describe('Replay', () => {
   for (const { file, victims, containerId, limitScope } of recordings) {
     it(`tells each kill once, on its container and with its scope: ${file}`, () => {
-      const told = replay(readFileSync(join(fixtures, file), 'utf8'));
+      const all = replay(readFileSync(join(fixtures, file), 'utf8'));
+      const told = all.filter(({ record }) => record.eventName !== 'container.memory.stuck');
       assert.deepEqual(
         attributesOf(told, 'process.pid', 'process.executable.name'),
         victims.map(({ pid, comm }) => [pid, comm]),
@@ -58,6 +59,14 @@ describe('Replay', () => {
       [135, containerId],
       [136, undefined],
     ]);
+  });
+
+  it('tells once that nothing can be killed in a container', () => {
+    const told = replay(readFileSync(join(fixtures, '6.1-v2-unkillable-flood.kmsg'), 'utf8'));
+    assert.deepEqual(
+      told.map(({ record }) => [record.eventName, record.attributes['memory.stuck.reason']]),
+      [['container.memory.stuck', 'nothing_killable']],
+    );
   });
 
   it('tells a kill whose container the text does not name on the node', () => {

@@ -37,6 +37,29 @@ test('a kill in a container is counted once, with the limit', onKernel, async (t
   if (onUnifiedHierarchy) assert.equal(rise?.ooms, 1);
 });
 
+if (!onUnifiedHierarchy) {
+  test(
+    'a container that is out of memory and whose OOM killer is disabled is told of as long as it waits',
+    onKernel,
+    async (t) => {
+      const { host, observe } = prepare(t);
+      const container = host.make(idOf(1), { limitBytes });
+      container.write('memory.oom_control', '1');
+      const seen = await observe();
+      const ended = container.kill();
+      const [stuck] = await eventually('it is told of', () => {
+        const told = seen.stuck(container);
+        return told.length > 0 ? told : undefined;
+      });
+      assert.equal(stuck?.reason, 'oom_kill_disabled');
+      assert.equal(container.oomKills, 0);
+      container.write('memory.oom_control', '0');
+      assert.equal(await ended, 'SIGKILL');
+      await seen.kills(container, 1);
+    },
+  );
+}
+
 test('kills from before the first walk are not ours to report, later ones are', onKernel, async (t) => {
   const { host, observe } = prepare(t);
   const container = host.make(idOf(1), { limitBytes });
@@ -284,6 +307,8 @@ function watch(all: readonly Observation[]) {
     killed,
     appearances: (container: MemoryGroup) =>
       all.flatMap((seen) => (seen.kind === 'memcg_appeared' && seen.memcg === container.memcg ? [seen] : [])),
+    stuck: (container: MemoryGroup) =>
+      all.flatMap((seen) => (seen.kind === 'memory_stuck' && seen.memcg === container.memcg ? [seen] : [])),
     machineTotal: () => all.findLast((seen) => seen.kind === 'node_oom_kills_counted')?.total ?? Number.NaN,
     /** Waits until so many kills were counted in all, and sees that they are no more. */
     kills: async (container: MemoryGroup, count: number) => {
