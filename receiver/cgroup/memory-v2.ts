@@ -1,7 +1,8 @@
 import { writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { FlatKeyedParser, parseAmount, smallest } from './flat-keyed.ts';
+import { FlatKeyedParser, smallest } from './flat-keyed.ts';
 import { KeptFile, type FileReader } from './kept-file.ts';
+import { known, MemoryFiles, type MemoryNames, type MemoryParsers } from './memory-files.ts';
 import type { MemoryEvents, MemoryReading } from './memory-reading.ts';
 import { indexOfStat, STAT_KEYS } from './memory-stat.ts';
 import { PeakSampler } from './peak-sampler.ts';
@@ -16,14 +17,19 @@ const at = {
   pagetables: indexOfStat('pagetables'),
   percpu: indexOfStat('percpu'),
   sock: indexOfStat('sock'),
+};
+
+const names: MemoryNames = {
+  usage: 'memory.current',
+  limit: 'memory.max',
+  rss: at.anon,
   inactiveFile: indexOfStat('inactive_file'),
 };
 
 const eventKeys = ['low', 'high', 'max', 'oom', 'oom_group_kill'] as const;
 
-/** Parsers are shared by all groups: they remember the order of lines, which is the kernel's. */
-export class MemoryV2Parsers {
-  /** Told of a file with a line or a number that cannot be parsed, each time. */
+/** What the groups of a v2 hierarchy share. */
+export class MemoryV2Parsers implements MemoryParsers {
   readonly onMalformed: (path: string) => void;
   readonly stat = new FlatKeyedParser(STAT_KEYS.map(({ key }) => key));
   readonly events = new FlatKeyedParser(eventKeys);
@@ -39,9 +45,7 @@ export class MemoryV2Parsers {
 export class MemoryV2 {
   readonly #reader: FileReader;
   readonly #parsers: MemoryV2Parsers;
-  readonly #current: KeptFile;
-  readonly #stat: KeptFile;
-  readonly #max: KeptFile;
+  readonly #files: MemoryFiles;
   readonly #events: KeptFile;
   #peak: KeptFile;
   readonly #sampler: PeakSampler;
@@ -52,9 +56,7 @@ export class MemoryV2 {
   constructor(reader: FileReader, parsers: MemoryV2Parsers, dir: string, fresh: boolean) {
     this.#reader = reader;
     this.#parsers = parsers;
-    this.#current = new KeptFile(reader, join(dir, 'memory.current'));
-    this.#stat = new KeptFile(reader, join(dir, 'memory.stat'));
-    this.#max = new KeptFile(reader, join(dir, 'memory.max'));
+    this.#files = new MemoryFiles(reader, parsers, dir, names);
     this.#events = new KeptFile(reader, join(dir, 'memory.events'));
     this.#peak = new KeptFile(reader, join(dir, 'memory.peak'), 'r+');
     // Before anything is reset, the peak is that of the group's lifetime: what the first interval of a fresh group is.
@@ -64,31 +66,18 @@ export class MemoryV2 {
 
   /** Usage between two collections, for the highest of them. Needless where the kernel keeps a resettable peak. */
   sample(): void {
-    if (this.#peakResets !== true) this.#sampler.sample(this.#amount(this.#current));
+    if (this.#peakResets !== true) this.#sampler.sample(this.#files.readUsage());
   }
 
   /** Undefined when the group is gone. `limitAboveBytes` is the smallest limit of the groups above. */
   read(atMs: number, limitAboveBytes: number | undefined): MemoryReading | undefined {
-    const usageBytes = this.#amount(this.#current);
-    const content = this.#stat.read();
-    if (usageBytes === undefined || content === undefined) return undefined;
-    const { stat, statValues: values } = this.#parsers;
-    if (!stat.parse(content, values)) this.#parsers.onMalformed(this.#stat.path);
-    const value = (index: number): number => values[index]!;
-    const limitBytes = this.readLimit();
-    const workingSetBytes = known(Math.max(0, usageBytes - value(at.inactiveFile)));
+    const common = this.#files.read(atMs);
+    if (common === undefined) return undefined;
+    const { statValues: values } = this.#parsers;
     return {
-      atMs,
-      usageBytes,
-      workingSetBytes,
-      rssBytes: known(value(at.anon)),
-      availableBytes:
-        limitBytes === undefined || workingSetBytes === undefined
-          ? undefined
-          : Math.max(0, limitBytes - workingSetBytes),
-      limitBytes,
-      effectiveLimitBytes: smallest(limitBytes, limitAboveBytes),
-      maxUsageBytes: this.#readPeak(usageBytes),
+      ...common,
+      effectiveLimitBytes: smallest(common.limitBytes, limitAboveBytes),
+      maxUsageBytes: this.#readPeak(common.usageBytes),
       unreclaimableBytes: known(unreclaimable(values)),
       stat: values,
       events: this.#readEvents(),
@@ -97,19 +86,13 @@ export class MemoryV2 {
 
   /** The group's own limit; undefined where there is none. */
   readLimit(): number | undefined {
-    return this.#amount(this.#max);
+    return this.#files.readLimit();
   }
 
   close(): void {
-    for (const file of [this.#current, this.#stat, this.#max, this.#events, this.#peak]) file.close();
-  }
-
-  #amount(file: KeptFile): number | undefined {
-    const content = file.read();
-    if (content === undefined) return undefined;
-    const value = parseAmount(content);
-    if (Number.isNaN(value)) this.#parsers.onMalformed(file.path);
-    return known(value);
+    this.#files.close();
+    this.#events.close();
+    this.#peak.close();
   }
 
   #readEvents(): MemoryEvents | undefined {
@@ -134,7 +117,7 @@ export class MemoryV2 {
   /** Since the group was made, or since this descriptor was last reset. */
   #readPeakFile(): number | undefined {
     try {
-      return this.#amount(this.#peak);
+      return this.#files.readAmount(this.#peak);
     } catch {
       return undefined;
     }
@@ -169,8 +152,4 @@ function unreclaimable(values: Float64Array): number {
 
 function orZero(value: number): number {
   return Number.isNaN(value) ? 0 : value;
-}
-
-function known(value: number | undefined): number | undefined {
-  return value === undefined || Number.isNaN(value) ? undefined : value;
 }
