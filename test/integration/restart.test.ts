@@ -97,13 +97,13 @@ describe('exit137 that is stopped and started again', requires('docker', 'bundle
     const container = await host.run(['memhog', 'signal', '64']);
     await killChild(container);
     await assertTold(container, killOf('child'));
-    const before = await first.nextMetricsOf(container.id);
+    const earlier = await first.nextMetricsOf(container.id);
     await crash();
     await start();
     const restored = await first.nextMetricsOf(container.id);
     const counter = 'container.memory.oom_kills';
     assert.deepEqual(lifecycleCounters(restored), { ...nothingCounted, oomKills: 1, oomIncidents: 1 });
-    assert.equal(restored[counter]!.points[0]!.startTimeUnixNano, before[counter]!.points[0]!.startTimeUnixNano);
+    assert.equal(restored[counter]!.points[0]!.startTimeUnixNano, earlier[counter]!.points[0]!.startTimeUnixNano);
     await killChild(container);
     await assertTold(container, killOf('child'), killOf('child'));
   });

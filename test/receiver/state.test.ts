@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import fc from 'fast-check';
+import type { Storage } from '../../pipelines/component.ts';
+import { fileStorage } from '../../pipelines/extensions/file-storage.ts';
+import { ContainerTable } from '../../receiver/container-table.ts';
+import { Correlator } from '../../receiver/correlator.ts';
+import type { Incident } from '../../receiver/incident.ts';
+import type { Observation } from '../../receiver/observation.ts';
+import { keepState } from '../../receiver/resumption.ts';
+import { decodeState } from '../../receiver/state.ts';
+import { makeSettings } from '../helpers/component-settings.ts';
+import { eventually } from '../helpers/eventually.ts';
+import { idOf, observationsOf, victimOf } from './observations.ts';
+
+const settleMs = 600;
+const bootId = '11111111-2222-3333-4444-555555555555';
+
+async function makeStorage(t: TestContext): Promise<{ storage: Storage; directory: string; path: string }> {
+  const directory = mkdtempSync(join(tmpdir(), 'exit137-state-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  const extension = fileStorage.create({ directory, create_directory: true }, makeSettings());
+  await extension.start();
+  const storage = extension.storageOf!('receiver_container_lifecycle');
+  return { storage, directory, path: storage.open('state').path };
+}
+
+/** One run of the parts that remember, from its start to its end. */
+function startRun(storage: Storage, boot: string = bootId) {
+  const settings = makeSettings();
+  const table = new ContainerTable(100);
+  const witnesses = { isRuntimeUp: () => true, isKernelLogUp: () => true };
+  const correlator = new Correlator(table, settleMs, witnesses);
+  const where = { hostRoot: '/', bootId: boot, countedSinceMs: 1_000 };
+  const keeper = keepState(storage, { table, correlator }, where, settings.logger)!;
+  const take = (...observations: Observation[]): Incident[] =>
+    observations.flatMap((observation) => {
+      const incidents = correlator.take(observation, { wallMs: Date.now(), monotonicMs: performance.now() });
+      const container = correlator.containerOf(observation);
+      if (container !== undefined) keeper.changed(container);
+      return incidents;
+    });
+  return {
+    table,
+    correlator,
+    keeper,
+    take,
+    where,
+    settings,
+    warnings: () => settings.lines.filter(({ level }) => level === 'warn'),
+  };
+}
+
+type Run = ReturnType<typeof startRun>;
+
+/** A container that runs, was killed in and ended, with all that can be known of one. */
+function live({ take, correlator }: Run, number: number): void {
+  const { appeared, counted, seen, signalled } = observationsOf(idOf(number));
+  take(appeared(10), seen(20, { startedAtMs: 10, pid: 4711, name: `web-${number}` }), counted(30), signalled(40, 15));
+  take(victimOf(idOf(number), 29, 4712));
+  correlator.settle({ wallMs: 31, monotonicMs: Infinity });
+  take(counted(50));
+}
+
+describe('the state', () => {
+  it('is the same after a restart', async (t) => {
+    const { storage, path } = await makeStorage(t);
+    const first = startRun(storage);
+    live(first, 1);
+    live(first, 2);
+    await first.keeper.close();
+    const before = decodeState(readFileSync(path));
+    const second = startRun(storage);
+    await second.keeper.close();
+    const after = decodeState(readFileSync(path));
+    assert.equal(before.containers.size, 2);
+    assert.equal(before.containers.get(idOf(2))!.cases[0]!.counted.length, 1, 'a kill is open');
+    assert.deepEqual(after, before);
+    assert.equal(second.table.get(idOf(1))!.name, 'web-1');
+    assert.deepEqual(second.warnings(), []);
+  });
+
+  it('has the kill that was open told once, by the run that follows', async (t) => {
+    const { storage } = await makeStorage(t);
+    const first = startRun(storage);
+    live(first, 1);
+    await first.keeper.close();
+    const second = startRun(storage);
+    const told = second.correlator.settle({ wallMs: Date.now(), monotonicMs: performance.now() + 2 * settleMs });
+    assert.deepEqual(
+      told.map(({ kind }) => kind),
+      ['oom_kill'],
+    );
+    await second.keeper.close();
+    const third = startRun(storage);
+    assert.deepEqual(third.correlator.settle({ wallMs: Date.now(), monotonicMs: Infinity }), []);
+    await third.keeper.close();
+  });
+
+  it('is written before the process can end in any other way, once what was told is taken', async (t) => {
+    const { storage, path } = await makeStorage(t);
+    const { take, keeper, table } = startRun(storage);
+    await eventually('the file is there', () => (readFileIfThere(path) === undefined ? undefined : true));
+    const { promise: taken, resolve } = Promise.withResolvers<void>();
+    take(observationsOf(idOf(1)).appeared(10));
+    table.get(idOf(1))!.workload.oomKills = 1;
+    keeper.told(taken);
+    const { promise: takenFirst, resolve: resolveSecond } = Promise.withResolvers<void>();
+    table.get(idOf(1))!.workload.oomKills = 2;
+    keeper.changed(table.get(idOf(1))!);
+    keeper.told(takenFirst);
+    const kills = () => decodeState(readFileSync(path)).containers.get(idOf(1))?.workload.oomKills;
+    resolveSecond();
+    await new Promise(setImmediate);
+    assert.equal(kills(), undefined, 'what was told first is not taken');
+    resolve();
+    await new Promise(setImmediate);
+    assert.equal(kills(), 2);
+    await keeper.close();
+  });
+
+  it('is left as it was at a stop where what was told is not taken', async (t) => {
+    const { storage, path } = await makeStorage(t);
+    const { take, keeper } = startRun(storage);
+    take(observationsOf(idOf(1)).appeared(10));
+    keeper.told(new Promise(() => {}));
+    await keeper.close();
+    assert.equal(decodeState(readFileSync(path)).containers.size, 0);
+  });
+
+  it('of another boot keeps what was counted, and has the kernel count from 0', async (t) => {
+    const { storage } = await makeStorage(t);
+    const first = startRun(storage);
+    live(first, 1);
+    first.correlator.ledger.count(40, { wallMs: 0, monotonicMs: 0 });
+    first.table.get(idOf(1))!.workload.oomKills = 7;
+    await first.keeper.close();
+    const second = startRun(storage, 'another');
+    const container = second.table.get(idOf(1))!;
+    assert.equal(container.workload.oomKills, 7);
+    assert.equal(container.life!.pid, undefined);
+    assert.equal(container.memcgSinceMs, undefined);
+    assert.equal(second.correlator.ledger.total, 0);
+    await second.keeper.close();
+  });
+
+  it('that is cut at any byte still starts, and warns only where its first line is not whole', async (t) => {
+    const { storage, directory, path } = await makeStorage(t);
+    const first = startRun(storage);
+    live(first, 1);
+    await first.keeper.close();
+    const whole = readFileSync(path);
+    const lines = Buffer.concat([whole, whole.subarray(0, 200)]);
+    for (let length = 0; length <= lines.length; length++) {
+      writeFileSync(path, lines);
+      truncateSync(path, length);
+      const run = startRun(storage);
+      await run.keeper.close();
+      assert.equal(run.table.size, length >= whole.length ? 1 : 0, `cut at ${length}`);
+      assert.equal(run.warnings().length, length >= whole.length ? 0 : 1, `cut at ${length}`);
+    }
+    const setAside = readdirSync(directory).filter((name) => name.includes('.corrupt-'));
+    assert.equal(setAside.length, 3);
+  });
+
+  it('that is anything else is set aside with one warning', async (t) => {
+    const { storage, path } = await makeStorage(t);
+    const one = startRun(storage);
+    live(one, 1);
+    await one.keeper.close();
+    const whole = readFileSync(path);
+    const foreign = fc.oneof(
+      fc.uint8Array({ maxLength: 300 }),
+      fc.json().map((text) => Buffer.from(`${text}\n`)),
+      fc.tuple(fc.nat(whole.length - 1), fc.nat(255)).map(([at, byte]) => {
+        const changed = Buffer.from(whole);
+        changed[at] = byte;
+        return changed;
+      }),
+    );
+    await fc.assert(
+      fc.asyncProperty(foreign, async (content) => {
+        writeFileSync(path, content);
+        const run = startRun(storage);
+        run.correlator.settle({ wallMs: Date.now(), monotonicMs: Infinity });
+        await run.keeper.close();
+        assert.ok(run.warnings().length <= 1);
+        assert.ok(run.warnings().length === 1 || run.table.size <= 1);
+        decodeState(readFileSync(path));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('of a version to come is set aside', async (t) => {
+    const { storage, path } = await makeStorage(t);
+    const one = startRun(storage);
+    await one.keeper.close();
+    writeFileSync(path, readFileSync(path, 'utf8').replace('"version":1', '"version":2'));
+    const two = startRun(storage);
+    const [warning] = two.warnings();
+    assert.equal(warning?.message, 'the state of an earlier run cannot be used');
+    assert.match(String(warning.fields['error']), /^"version": /);
+    assert.match(String(warning.fields['moved_to']), /_state\.corrupt-/);
+    await two.keeper.close();
+  });
+
+  it('that cannot be written is told once, and again when it can', async (t) => {
+    const { storage, directory } = await makeStorage(t);
+    rmSync(directory, { recursive: true });
+    const { keeper, settings, take } = startRun(storage);
+    await settings.logged('the state cannot be written; tried again every second');
+    take(observationsOf(idOf(1)).appeared(10));
+    keeper.told(Promise.resolve());
+    const extension = fileStorage.create({ directory, create_directory: true }, makeSettings());
+    await extension.start();
+    await settings.logged('the state is written again');
+    assert.equal(settings.lines.filter(({ level }) => level === 'warn').length, 1);
+    await keeper.close();
+  });
+});
+
+function readFileIfThere(path: string): Buffer | undefined {
+  try {
+    return readFileSync(path);
+  } catch {
+    return undefined;
+  }
+}
