@@ -27,7 +27,8 @@ class Sink {
     this.collections.push(
       new Map(
         metrics.map(({ resource, scopeMetrics }) => {
-          const id = String(resource.attributes['container.id'] ?? 'node');
+          const { 'container.id': containerId } = resource.attributes;
+          const id = typeof containerId === 'string' ? containerId : 'node';
           const points = scopeMetrics.flatMap((scope) =>
             scope.metrics.map(({ descriptor: { name }, dataPoints }) => [name, Number(dataPoints[0]?.value)]),
           );

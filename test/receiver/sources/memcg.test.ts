@@ -25,7 +25,8 @@ for (const version of [1, 2] as const) {
       host.make(idOf(2));
       const seen = await observe(t, host);
       host.writeGroup(idOf(2), counter, kills(1));
-      host.write('proc/vmstat', 'nr_free_pages 1\noom_kill 1\n');
+      // One more than the other shows, so that all are read.
+      host.write('proc/vmstat', 'nr_free_pages 1\noom_kill 2\n');
       await eventually('the kill of the other is counted', () => seen.killed(idOf(2)) === 1 || undefined);
       await eventually('it is counted', async () => (await seen.badInput()) > 1 || undefined);
       assert.deepEqual(
@@ -35,7 +36,7 @@ for (const version of [1, 2] as const) {
       assert.match(String(seen.warnings()[0]!['value']), new RegExp(`^cannot parse ".*/${idOf(1)}/${counter}"$`));
 
       host.writeGroup(idOf(1), counter, kills(5));
-      host.write('proc/vmstat', 'nr_free_pages 1\noom_kill 2\n');
+      host.write('proc/vmstat', 'nr_free_pages 1\noom_kill 3\n');
       seen.source.lookAt(idOf(1));
       host.writeGroup(idOf(1), counter, kills(7));
       seen.source.lookAt(idOf(1));
@@ -160,6 +161,68 @@ for (const version of [1, 2] as const) {
     }
   });
 }
+
+describe('the memcg source on a cgroup v2 that counts local events only (memory_localevents)', () => {
+  const events = (count: number) => `oom ${count}\noom_kill ${count}\n`;
+  const mount = (options: string) => `cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,${options} 0 0\n`;
+
+  /** A container with a group in it, and in that another container. */
+  function makeNested(t: TestContext, options: string) {
+    const host = new FakeHost(t, 2);
+    host.write('proc/1/mounts', mount(options));
+    const outer = `docker/${idOf(1)}`;
+    const inner = `${outer}/docker/${idOf(2)}`;
+    for (const group of [outer, `${outer}/docker`, inner]) host.make(group, { 'memory.events': events(0) });
+    return {
+      host,
+      outer,
+      inner,
+      nested: `${outer}/docker`,
+      tellMachine: (count: number) => host.write('proc/vmstat', `nr_free_pages 1\noom_kill ${count}\n`),
+    };
+  }
+
+  it('counts kills in the groups of a container for it, each from its own counter', async (t) => {
+    const { host, nested, outer, tellMachine } = makeNested(t, 'memory_localevents');
+    const seen = await observe(t, host);
+    // The container's own counter does not move.
+    host.writeGroup(nested, 'memory.events', events(1));
+    tellMachine(1);
+    await eventually('the kill is counted', () => seen.killed(idOf(1)) === 1 || undefined);
+    const rise = seen.all.find((one) => one.kind === 'oom_kills_counted');
+    assert.equal(rise?.memcg, `/${nested}`);
+    host.writeGroup(outer, 'memory.events', events(1));
+    tellMachine(2);
+    await eventually('the kill is counted', () => seen.killed(idOf(1)) === 2 || undefined);
+    assert.equal(seen.killed(idOf(2)), 0);
+  });
+
+  it('takes nothing from the outer container for a kill in one that lies in it', async (t) => {
+    const { host, inner, outer, tellMachine } = makeNested(t, 'memory_localevents');
+    const seen = await observe(t, host);
+    host.writeGroup(inner, 'memory.events', events(1));
+    tellMachine(1);
+    await eventually('the kill is counted', () => seen.killed(idOf(2)) === 1 || undefined);
+    assert.equal(seen.killed(idOf(1)), 0);
+    host.writeGroup(outer, 'memory.events', events(1));
+    tellMachine(2);
+    await eventually('the outer’s own kill is counted', () => seen.killed(idOf(1)) === 1 || undefined);
+    assert.equal(seen.killed(idOf(2)), 1);
+  });
+
+  it('on any other, counts the nested group by the container’s counter alone, less what an inner container counts', async (t) => {
+    const { host, inner, nested, outer, tellMachine } = makeNested(t, 'nsdelegate');
+    const seen = await observe(t, host);
+    for (const group of [inner, nested, outer]) host.writeGroup(group, 'memory.events', events(1));
+    tellMachine(1);
+    await eventually('the kill is counted', () => seen.killed(idOf(2)) === 1 || undefined);
+    host.writeGroup(nested, 'memory.events', events(2));
+    host.writeGroup(outer, 'memory.events', events(2));
+    tellMachine(2);
+    await eventually('the kill is counted', () => seen.killed(idOf(1)) === 1 || undefined);
+    assert.equal(seen.killed(idOf(2)), 1);
+  });
+});
 
 /** Lowers how many descriptors this process may have, until the test ends. */
 function limitDescriptors(t: TestContext, most: number): void {
