@@ -1,7 +1,7 @@
 import type { Logger, StateFile } from '../pipelines/component.ts';
 import { describeError } from '../pipelines/errors.ts';
 import type { Container, ContainerTable } from './container-table.ts';
-import { encodeState, type ContainerState, type NodeState } from './state.ts';
+import { encodeContainer, encodeLine, type ContainerState, type NodeState } from './state.ts';
 
 /** What changed without a word to the world is written no later than this after it changed. */
 const writesEveryMs = 1_000;
@@ -29,8 +29,8 @@ export class StateKeeper {
   readonly #logger: Logger;
   readonly #timer: NodeJS.Timeout;
   readonly #changed = new Set<Container>();
-  /** Ids in the file. */
-  readonly #written = new Set<string>();
+  /** What the file holds of each container, by id: to encode 250 anew takes more than a millisecond. */
+  readonly #written = new Map<string, string>();
   #lastNode = '';
   #clockJumps = 0;
   /** Lines that wait. */
@@ -48,12 +48,17 @@ export class StateKeeper {
     this.#owner = owner;
     this.#logger = logger;
     this.#timer = setInterval(() => this.#writeChanged(), writesEveryMs).unref();
+    this.#changeAll();
     void this.#replace();
   }
 
   /** Something about the container has changed. */
   changed(container: Container): void {
     this.#changed.add(container);
+  }
+
+  #changeAll(): void {
+    for (const container of this.#owner.table.all()) this.#changed.add(container);
   }
 
   /** Something was told. The state of now is written as soon as that is taken: `taken` is settled then, and never rejects. */
@@ -76,6 +81,7 @@ export class StateKeeper {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#replacing;
+    this.#changeAll();
     if (this.#waiting === 0) await this.#replace(true);
     await this.#file.close().catch(() => undefined);
   }
@@ -88,26 +94,40 @@ export class StateKeeper {
       void this.#replace();
       return;
     }
-    if (table.clockJumps !== this.#clockJumps) for (const container of table.all()) this.#changed.add(container);
+    if (table.clockJumps !== this.#clockJumps) this.#changeAll();
     this.#clockJumps = table.clockJumps;
-    const forgotten = [...this.#written].filter((id) => table.get(id) === undefined);
+    const forgotten = [...this.#written.keys()].filter((id) => table.get(id) === undefined);
     const node = JSON.stringify(this.#owner.node());
     if (this.#changed.size === 0 && forgotten.length === 0 && node === this.#lastNode) return;
     this.#lastNode = node;
     this.#append(this.#takeLine(forgotten));
   }
 
+  /** A line with all that has changed. */
   #takeLine(forgotten: readonly string[]): Buffer {
-    const { table } = this.#owner;
-    const changed = [...this.#changed].filter((container) => table.get(container.id) === container);
-    this.#changed.clear();
-    for (const { id } of changed) this.#written.add(id);
+    const changed = this.#encodeChanged();
     for (const id of forgotten) this.#written.delete(id);
-    return encodeState(
-      this.#owner.node(),
-      changed.map((container) => this.#owner.of(container)),
-      forgotten,
-    );
+    return encodeLine(this.#owner.node(), changed, forgotten);
+  }
+
+  #encodeChanged(): string[] {
+    const { table } = this.#owner;
+    const encoded: string[] = [];
+    for (const container of this.#changed) {
+      if (table.get(container.id) !== container) continue;
+      const text = encodeContainer(this.#owner.of(container));
+      this.#written.set(container.id, text);
+      encoded.push(text);
+    }
+    this.#changed.clear();
+    return encoded;
+  }
+
+  /** The file's first line: all containers. */
+  #takeWhole(): Buffer {
+    this.#encodeChanged();
+    for (const id of this.#written.keys()) if (this.#owner.table.get(id) === undefined) this.#written.delete(id);
+    return encodeLine(this.#owner.node(), [...this.#written.values()], []);
   }
 
   #append(line: Buffer): void {
@@ -121,11 +141,7 @@ export class StateKeeper {
   }
 
   #replace(durable: boolean = false): Promise<void> {
-    const { table } = this.#owner;
-    this.#changed.clear();
-    this.#written.clear();
-    for (const container of table.all()) this.#changed.add(container);
-    const content = this.#takeLine([]);
+    const content = this.#takeWhole();
     this.#broken = false;
     this.#wholeBytes = content.length;
     this.#addedBytes = 0;

@@ -147,13 +147,16 @@ export interface State {
   containers: ReadonlyMap<string, ContainerState>;
 }
 
+/** One container's part of a line. */
+export function encodeContainer(state: ContainerState): string {
+  return JSON.stringify(state, plain);
+}
+
 /** One line of a state file: the node's state, and that of the containers that changed since the line before. */
-export function encodeState(
-  node: NodeState,
-  containers: readonly ContainerState[],
-  forgotten: readonly string[],
-): Buffer {
-  return Buffer.from(`${JSON.stringify({ version, node, containers, forgotten }, plain)}\n`);
+export function encodeLine(node: NodeState, containers: readonly string[], forgotten: readonly string[]): Buffer {
+  const parts = [`"version":${version}`, `"node":${JSON.stringify(node, plain)}`];
+  parts.push(`"containers":[${containers.join(',')}]`, `"forgotten":${JSON.stringify(forgotten)}`);
+  return Buffer.from(`{${parts.join(',')}}\n`);
 }
 
 /**
