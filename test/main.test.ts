@@ -169,7 +169,7 @@ suite('the command', requires('bundle'), () => {
         { name: 'otlp_grpc', aliases: ['otlp'] },
         { name: 'otlp_http', aliases: ['otlphttp'] },
       ],
-      extensions: [{ name: 'health_check' }],
+      extensions: [{ name: 'file_storage' }, { name: 'health_check' }],
     });
   });
 

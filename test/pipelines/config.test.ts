@@ -22,6 +22,13 @@ const receiver: ReceiverFactory = { type: 'kernel_log', configSchema, create: no
 const processor: ProcessorFactory = { type: 'batch', configSchema, createLogs: notMade, createMetrics: notMade };
 const exporter: ExporterFactory = { type: 'otlp_grpc', aliases: ['otlp'], configSchema, create: notMade };
 const extension: ExtensionFactory = { type: 'health_check', configSchema, create: notMade };
+const storage: ExtensionFactory = { type: 'file_storage', configSchema, isStorage: true, create: notMade };
+const storing: ReceiverFactory = {
+  type: 'storing',
+  configSchema: z.strictObject({ queue: z.strictObject({ storage: z.string().optional() }).optional() }),
+  storageKey: ['queue', 'storage'],
+  create: notMade,
+};
 const factories = {
   receivers: [receiver],
   processors: [processor],
@@ -249,4 +256,37 @@ suite('a configuration comes', () => {
     assert.match(problems[2]!, /^yaml:1: /);
     assert.equal(problems[3], '--set: expected key.key=value, got "b"');
   });
+});
+
+suite('a component that keeps state', () => {
+  const built = { ...factories, receivers: [storing], extensions: [extension, storage] };
+  const check = (id: string) => {
+    const text = `receivers: { storing: { queue: { storage: ${id} } } }
+exporters: { otlp_grpc: }
+extensions: { health_check: , file_storage: , file_storage/idle: }
+service:
+  extensions: [health_check, file_storage]
+  pipelines:
+    logs: { receivers: [storing], exporters: [otlp_grpc] }
+`;
+    return validateConfig(loadConfig({ locations: [{ name: 'c', text }], env: {} }), built);
+  };
+
+  test('has the id of the extension that it names', () => {
+    assert.equal(check('file_storage').receivers.get('storing')!.storage, 'file_storage');
+  });
+
+  for (const [id, problem] of [
+    ['file_storag', 'which is not configured; did you mean "file_storage"?'],
+    ['file_storage/idle', 'which is not in service::extensions'],
+    ['health_check', 'which keeps no state'],
+  ] as const) {
+    test(`cannot name one ${problem}`, () => {
+      const at = 'c:1: receivers::storing::queue::storage';
+      assert.deepEqual(
+        problemsOf(() => check(id)),
+        [`${at}: references extension "${id}" ${problem}`],
+      );
+    });
+  }
 });

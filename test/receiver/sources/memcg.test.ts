@@ -68,6 +68,30 @@ for (const version of [1, 2] as const) {
       assert.equal(seen.killed(idOf(1)), 1);
     });
 
+    it('tells the kills since an earlier run, of the same group, of one made anew and of one that is new', async (t) => {
+      const host = new FakeHost(t, version);
+      for (const number of [1, 2, 3]) host.make(idOf(number), { [counter]: kills(5) });
+      const first = await observe(t, host);
+      const known = new Map([1, 2].map((number) => [idOf(number), first.source.groupsOf(idOf(number))]));
+      known.set(idOf(2), [{ ...known.get(idOf(2))![0]!, inode: 1 }]);
+      host.writeGroup(idOf(1), counter, kills(7));
+      const second = await observe(t, host, known);
+      assert.deepEqual(
+        [1, 2, 3].map((number) => second.killed(idOf(number))),
+        [2, 5, 5],
+      );
+      const resumed = second.all.filter((one) => one.kind === 'memcg_appeared' && one.resumed === true);
+      assert.equal(resumed.length, 1);
+    });
+
+    it('begins at what its groups stand at where no earlier run is known', async (t) => {
+      const host = new FakeHost(t, version);
+      host.make(idOf(1), { [counter]: kills(5) });
+      const seen = await observe(t, host);
+      seen.source.lookAt(idOf(1));
+      assert.equal(seen.killed(idOf(1)), 0);
+    });
+
     it('leaves out of a reading what is malformed, and tells it once', async (t) => {
       const host = new FakeHost(t, version);
       host.make(idOf(1), { 'memory.stat': 'anon\ntotal_rss 12x\nfile 4096\ncache 4096\n' });
@@ -233,7 +257,7 @@ function limitDescriptors(t: TestContext, most: number): void {
 }
 
 /** Observes a host until the test ends, with the telemetry of the real receiver. */
-async function observe(t: TestContext, host: FakeHost) {
+async function observe(t: TestContext, host: FakeHost, known?: Parameters<MemcgSource['resume']>[0]) {
   const all: Observation[] = [];
   const settings = makeSettings();
   const telemetry = new Telemetry(settings, new ContainerTable(100));
@@ -244,6 +268,7 @@ async function observe(t: TestContext, host: FakeHost) {
     maxGroups: 1000,
     onBadInput: (what, value) => telemetry.countBadInput('memcg', what, value),
   });
+  if (known !== undefined) source.resume(known);
   const stop = new AbortController();
   const up = Promise.withResolvers<void>();
   const observing = source.observe((observation) => all.push(observation), up.resolve, stop.signal);
