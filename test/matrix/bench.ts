@@ -104,6 +104,8 @@ export class Bench {
         known.add(pid);
       }
     };
+    // The kernel overwrites its log.
+    const noting = setInterval(note, 100);
     try {
       const truth = await scenario.run({
         observer,
@@ -135,6 +137,7 @@ export class Bench {
         },
       });
     } finally {
+      clearInterval(noting);
       log.close();
       await node.remove();
     }

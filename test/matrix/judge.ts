@@ -130,9 +130,9 @@ function judgeVictim(kill: Kill, record: ReceivedLog, kernel: KernelAccount, los
   const { pid, role } = victimOf(record);
   const wrong = wrongVictim(kill, record, kernel.victims);
   if (wrong !== undefined) return wrong;
-  if (pid === undefined && lost?.victim !== true) return 'the victim is not named';
+  if (pid === undefined && lost?.victim !== true) return `the victim is not named${evidenceOf(record)}`;
   if (isRightRole(kill, record) || (role === 'unknown' && lost?.role === true)) return undefined;
-  return `the victim is ${role}, not ${kill.victim}`;
+  return `the victim is ${role}, not ${kill.victim}${evidenceOf(record)}`;
 }
 
 function wrongVictim(kill: Kill, record: ReceivedLog, victims: KernelAccount['victims']): string | undefined {
@@ -142,6 +142,11 @@ function wrongVictim(kill: Kill, record: ReceivedLog, victims: KernelAccount['vi
   if (!victims.some((victim) => victim.pid === pid)) return `victim ${pid}, which was not killed`;
   if (kill.comm !== undefined && comm !== kill.comm) return `victim ${JSON.stringify(comm)}, not "${kill.comm}"`;
   return undefined;
+}
+
+function evidenceOf({ attributes }: ReceivedLog): string {
+  const evidence = attributes['oom.evidence'] as string[] | undefined;
+  return evidence === undefined ? '' : ` (evidence: ${evidence.join(', ')})`;
 }
 
 function victimOf({ attributes }: ReceivedLog): { pid?: number; comm?: string; role: string } {
