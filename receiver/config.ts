@@ -38,7 +38,7 @@ const kernelLogConfig = z.strictObject({
   /** False where the log must not be read; kills are then known by the counters alone. */
   enabled: z.boolean().default(true),
   /** How often the log is read where nothing hints at a kill. */
-  poll_interval: atLeast(10, '10ms').default(500),
+  poll_interval: atLeast(10, '10ms').default(1_000),
   /** File that holds the kernel's messages, such as /var/log/kern.log, for where the kernel gives its log to nobody. */
   file: z.string().default(''),
 });

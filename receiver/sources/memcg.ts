@@ -52,8 +52,8 @@ interface Watched {
   looksForMain: number;
 }
 
-/** A container that shares the host's PID namespace has no main process that could be found. */
-const mostLooksForMain = 8;
+/** A group can stay empty, and a container that shares the host's PID namespace has no main process that could be found. */
+const mostLooksForMain = 12;
 
 /** Where kills follow each other, the processes of a group are told no more often than this. */
 const tellsProcessesEveryMs = 100;
@@ -358,10 +358,10 @@ export class MemcgSource implements Source {
     const atMs = Date.now();
     if (Math.abs(atMs - processesToldAtMs) < tellsProcessesEveryMs) return;
     const pids = [...listPids(node)];
+    if (pids.length > 0) watched.mainPid ??= this.#findMain(watched);
+    if (watched.mainPid !== undefined || --watched.looksForMain <= 0) this.#withoutMain.delete(watched);
     if (pids.length === 0) return;
     watched.processesToldAtMs = atMs;
-    watched.mainPid ??= this.#findMain(watched);
-    if (watched.mainPid !== undefined || watched.looksForMain-- <= 0) this.#withoutMain.delete(watched);
     this.#emit({ kind: 'processes_seen', containerId, atMs, pids, mainPid: watched.mainPid });
   }
 
