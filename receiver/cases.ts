@@ -43,6 +43,8 @@ export interface Witnesses {
   isRuntimeStarting?(): boolean;
   /** The kernel log, which names each victim. */
   isKernelLogUp(): boolean;
+  /** One of them is about to begin: what it saw of the time before is not told yet. */
+  isBeginning(): boolean;
 }
 
 /**
@@ -137,8 +139,15 @@ export class Cases {
     this.#assignStrays(now);
     const due = [...this.#waiting]
       .filter(({ dueAtMs }) => dueAtMs !== undefined && dueAtMs <= now.monotonicMs)
+      .filter((open) => !this.#waitsForBeginning(open, now))
       .toSorted((a, b) => Number(b.hintedAtMs !== undefined) - Number(a.hintedAtMs !== undefined));
     return [...due.flatMap((open) => this.#judge(open, now)), ...this.#settleStrays(now)];
+  }
+
+  #waitsForBeginning(open: Case, { monotonicMs }: Instant): boolean {
+    if (!this.#witnesses.isBeginning() || (open.killsDueByMs ?? -Infinity) <= monotonicMs) return false;
+    open.dueAtMs = monotonicMs + this.#settleMs;
+    return true;
   }
 
   /** The cases of a container that may still matter: the present one, the one before it, others that wait. */
@@ -169,7 +178,7 @@ export class Cases {
   /** Whether it is open who the victim of a kill in this container was. */
   hasOpenKills(container: Container): boolean {
     const open = this.#cases.get(container);
-    return open !== undefined && open.counted.length + open.named.length > 0;
+    return open !== undefined && hasOpenKills(open);
   }
 
   /** Host pid of the container's main process, if it runs as far as anybody knows. */
@@ -180,13 +189,13 @@ export class Cases {
     return open?.ended === undefined ? open?.mainPid : undefined;
   }
 
-  /** Whether the runtime is still to tell which process is the container's main one. */
-  expectsMainProcess(container: Container, { wallMs }: Instant): boolean {
-    const { life, memcgSinceMs, workload } = container;
-    if (this.mainPidOf(container) !== undefined) return false;
-    const unknown = isRunning(container) || this.#witnesses.isRuntimeUp();
+  /** Whether the runtime is still to tell who the container is, or which process is its main one. */
+  #expectsRuntime(container: Container, { wallMs }: Instant): boolean {
+    const { life, memcgSinceMs, workload, name } = container;
+    const mayTell = isRunning(container) || this.#witnesses.isRuntimeUp();
+    const isTold = name !== undefined && this.mainPidOf(container) !== undefined;
     const sinceMs = Math.max(life?.startedAtMs ?? 0, memcgSinceMs ?? 0, workload.firstSeenAtMs);
-    return unknown && wallMs - sinceMs < othersAfterMs;
+    return mayTell && !isTold && wallMs - sinceMs < othersAfterMs;
   }
 
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
@@ -227,9 +236,10 @@ export class Cases {
   }
 
   #awaitKills(open: Case, now: Instant): void {
-    const awaitsRuntime = this.expectsMainProcess(open.container, now);
+    const awaitsRuntime = this.#expectsRuntime(open.container, now);
     const waitMs = awaitsRuntime ? Math.max(this.#settleMs, mainProcessToldWithinMs) : this.#settleMs;
-    open.killsDueByMs ??= now.monotonicMs + Math.max(waitMs, Math.min(2 * waitMs, mostWaitMs));
+    open.killsDueByMs ??=
+      now.monotonicMs + Math.max(waitMs, this.#witnesses.isBeginning() ? mostWaitMs : Math.min(2 * waitMs, mostWaitMs));
     open.dueAtMs = undefined;
     this.#wait(open, Math.min(now.monotonicMs + waitMs, open.killsDueByMs));
   }
@@ -247,6 +257,7 @@ export class Cases {
     const isNameless = open.container.name === undefined && this.#witnesses.isRuntimeStarting?.() === true;
     const kills = isNameless && !due ? [] : tellKills(open, now, due, this.#witnesses.isKernelLogUp());
     for (const kill of kills) this.#settleAccount(kill);
+    if (kills.length > 0 && hasOpenKills(open)) this.#awaitKills(open, now);
     const ends = this.#judgeEnd(open, now, due);
     if (!isOpen(open)) {
       open.dueAtMs = undefined;
@@ -357,6 +368,10 @@ export class Cases {
 }
 
 /** Something of it is to be told. */
+function hasOpenKills({ counted, named }: Case): boolean {
+  return counted.length + named.length > 0;
+}
+
 function isOpen({ counted, named, ended, endTold }: Case): boolean {
   return counted.length + named.length > 0 || (ended !== undefined && !endTold);
 }

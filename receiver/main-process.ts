@@ -22,51 +22,72 @@ const believedAsleepFrom = 1;
 /** So many threads are looked at. */
 const mostThreads = 256;
 
+/** A sequence of looks at one process. */
+interface Looking {
+  pid: number;
+  sinceMs: number;
+  /** Another kill was counted meanwhile: its victim must have the same time to show. */
+  again: boolean;
+  timer?: NodeJS.Timeout;
+}
+
 /** Finds out whether the main process of a container is the victim of a kill that was just counted. */
 export class MainProcessWatch {
   readonly #rootPath: string;
-  readonly #told: (containerId: string, alive: boolean) => void;
-  readonly #timers = new Map<string, NodeJS.Timeout>();
+  readonly #told: (containerId: string, alive: boolean, atMs: number) => void;
+  readonly #looking = new Map<string, Looking>();
 
-  /** `told` is called once for the calls of `look` that come close after each other, unless /proc cannot tell. */
-  constructor(rootPath: string, told: (containerId: string, alive: boolean) => void) {
+  /**
+   * `told` is called for each sequence of looks, unless /proc cannot tell: a process that is alive was spared by all
+   * kills up to `atMs`, by the wall clock.
+   */
+  constructor(rootPath: string, told: (containerId: string, alive: boolean, atMs: number) => void) {
     this.#rootPath = rootPath;
     this.#told = told;
   }
 
-  /**
-   * Looks a few milliseconds from now. Where the container is being looked at already, the looks begin anew: each kill
-   * gives its victim the same time to show.
-   */
+  /** Looks a few milliseconds from now; where it is being looked at already, once more after that. */
   look(containerId: string, pid: number): void {
-    clearTimeout(this.#timers.get(containerId));
-    this.#lookAfter(0, containerId, pid);
+    const looking = this.#looking.get(containerId);
+    if (looking?.pid === pid) looking.again = true;
+    else this.#begin(containerId, pid);
   }
 
   /** Looks at once: another process is known to be the victim, and nobody is about to kill this one. */
   lookNow(containerId: string, pid: number): void {
-    clearTimeout(this.#timers.get(containerId));
-    this.#timers.delete(containerId);
+    this.#end(containerId);
     const alive = isProcessAlive(this.#rootPath, pid);
-    if (alive !== undefined) this.#told(containerId, alive);
+    if (alive !== undefined) this.#told(containerId, alive, Date.now());
   }
 
   close(): void {
-    for (const timer of this.#timers.values()) clearTimeout(timer);
-    this.#timers.clear();
+    for (const containerId of this.#looking.keys()) this.#end(containerId);
   }
 
-  #lookAfter(look: number, containerId: string, pid: number): void {
-    const timer = setTimeout(() => {
+  #begin(containerId: string, pid: number): void {
+    this.#end(containerId);
+    const looking = { pid, sinceMs: Date.now(), again: false };
+    this.#looking.set(containerId, looking);
+    this.#lookAfter(0, containerId, looking);
+  }
+
+  #end(containerId: string): void {
+    clearTimeout(this.#looking.get(containerId)?.timer);
+    this.#looking.delete(containerId);
+  }
+
+  #lookAfter(look: number, containerId: string, looking: Looking): void {
+    const { pid, sinceMs } = looking;
+    looking.timer = setTimeout(() => {
       const alive = isProcessAlive(this.#rootPath, pid);
       if (alive === true && look + 1 < looksAfterMs.length) {
         const asleep = look >= believedAsleepFrom && !isProcessRunning(this.#rootPath, pid);
-        if (!asleep) return this.#lookAfter(look + 1, containerId, pid);
+        if (!asleep) return this.#lookAfter(look + 1, containerId, looking);
       }
-      this.#timers.delete(containerId);
-      if (alive !== undefined) this.#told(containerId, alive);
+      if (alive === true && looking.again) this.#begin(containerId, pid);
+      else this.#end(containerId);
+      if (alive !== undefined) this.#told(containerId, alive, alive ? sinceMs : Date.now());
     }, looksAfterMs[look]);
-    this.#timers.set(containerId, timer);
   }
 }
 

@@ -39,20 +39,16 @@ export function countUnnamed({ counted, named }: Case): number {
  * followed, so that each of them will be named.
  */
 export function tellKills(open: Case, now: Instant, due: boolean, logRead: boolean): OomKill[] {
-  const deaths = pairUp(open);
+  const all = pairUp(open);
+  const deaths = beforeLook(open, all);
   if (deaths.length === 0) return [];
   const complete = deaths.every((death) => isComplete(death, open, logRead));
   if (!complete && !due) return [];
   const roles = decideRoles(open, deaths, due);
   if (roles === undefined) return [];
   const kills = deaths.map((death, index) => tellDeath(open, death, index, roles[index]!, now));
-  close(open, deaths);
-  const init = kills.find(({ victim }) => victim === 'init');
-  if (init !== undefined) open.initKilled = { evidence: init.evidence, scope: init.scope };
-  const unknown = kills.findLast(({ victim }) => victim === 'unknown');
-  if (unknown !== undefined) {
-    open.maybeInitKilled = { evidence: unknown.evidence, scope: unknown.scope, atMs: unknown.atMs };
-  }
+  close(open, deaths, all.slice(deaths.length));
+  noteMainProcess(open, kills);
   return kills;
 }
 
@@ -64,6 +60,26 @@ function pairUp({ counted, named }: Case): Death[] {
     counted: rises[index],
     named: logged[index],
   }));
+}
+
+/** Where kills follow each other, those that the main process was seen to outlive need not wait for the later ones. */
+function beforeLook({ mainProcess }: Case, deaths: Death[]): Death[] {
+  if (mainProcess?.alive !== true) return deaths;
+  const after = deaths.findIndex((death) => latestOf(death) > mainProcess.atMs);
+  return after > 0 ? deaths.slice(0, after) : deaths;
+}
+
+/** When it happened at the latest, as far as was told. */
+function latestOf({ counted, named }: Death): number {
+  return named?.atMs ?? counted!.atMs;
+}
+
+function noteMainProcess(open: Case, kills: readonly OomKill[]): void {
+  const init = kills.find(({ victim }) => victim === 'init');
+  if (init !== undefined) open.initKilled = { evidence: init.evidence, scope: init.scope };
+  const unknown = kills.findLast(({ victim }) => victim === 'unknown');
+  if (unknown === undefined) return;
+  open.maybeInitKilled = { evidence: unknown.evidence, scope: unknown.scope, atMs: unknown.atMs };
 }
 
 /** The kernel counts the victims of a group kill one by one: a reading can fall between them. */
@@ -100,7 +116,7 @@ function decideRole(open: Case, deaths: readonly Death[], due: boolean): Role | 
   const { container, ended, mainProcess, life = container.life, initKilled } = open;
   if (initKilled !== undefined) return 'child';
   if (ended?.life.exitCode !== undefined) return ended.life.exitCode === exitCodeOfSigkill ? 'init' : 'child';
-  const lastAtMs = Math.max(...deaths.map(({ counted, named }) => named?.atMs ?? counted!.atMs));
+  const lastAtMs = Math.max(...deaths.map(latestOf));
   const looked = mainProcess !== undefined && mainProcess.atMs >= lastAtMs;
   if (looked) return mainProcess.alive ? 'child' : 'init';
   if (endedByItself(container, life)) return 'child';
@@ -186,15 +202,19 @@ export function idOfNamed({ victim, bootId, atMs }: VictimLogged): string {
 }
 
 /** What was told on one witness's word, the other may still tell. */
-function close(open: Case, deaths: readonly Death[]): void {
-  for (const { counted, named } of deaths) {
+function close(open: Case, told: readonly Death[], left: readonly Death[]): void {
+  for (const { counted, named } of told) {
     if (counted === undefined) open.toldUncounted++;
     if (named !== undefined) continue;
     open.toldUnnamed++;
     open.unnamedBeforeMs = Math.max(open.unnamedBeforeMs, counted!.atMs);
   }
-  open.counted = [];
-  open.named = [];
+  const counts = Map.groupBy(
+    left.flatMap(({ counted }) => counted ?? []),
+    (counted) => counted,
+  );
+  open.counted = Array.from(counts, ([counted, { length }]) => ({ ...counted, processes: length }));
+  open.named = left.flatMap(({ named }) => named ?? []);
   open.killsDueByMs = undefined;
   // The next kill has a hint of its own.
   open.hintedAtMs = undefined;

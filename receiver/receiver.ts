@@ -87,10 +87,11 @@ class ContainerLifecycle implements Component {
       isRuntimeUp: () => this.#mayTell('docker'),
       isRuntimeStarting: () => this.#undecided.has('docker'),
       isKernelLogUp: () => this.#mayTell('kernel_log'),
+      isBeginning: () => this.#undecided.size > 0,
     });
     this.#telemetry = new Telemetry(settings, this.#table);
-    this.#mainProcesses = new MainProcessWatch(config.root_path, (containerId, alive) =>
-      this.#take('proc', { kind: 'main_process_seen', containerId, atMs: Date.now(), alive }),
+    this.#mainProcesses = new MainProcessWatch(config.root_path, (containerId, alive, atMs) =>
+      this.#take('proc', { kind: 'main_process_seen', containerId, atMs, alive }),
     );
     const resources = new Resources(config, readHost(config.root_path));
     this.#toLogs = new LogsBuilder(resources, settings.version);

@@ -37,7 +37,7 @@ export class Replay {
     this.#lines = new LogLineReader(nowMs);
     this.#reports = new OomReports(pageBytes);
     this.#logs = new LogsBuilder(new Resources(configSchema.parse({}), { 'os.type': 'linux' }), version);
-    const witnesses = { isRuntimeUp: () => false, isKernelLogUp: () => true };
+    const witnesses = { isRuntimeUp: () => false, isKernelLogUp: () => true, isBeginning: () => false };
     this.#correlator = new Correlator(new ContainerTable(mostContainers), 0, witnesses);
   }
 

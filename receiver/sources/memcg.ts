@@ -52,6 +52,9 @@ interface Watched {
   looksForMain: number;
 }
 
+/** When a new group is looked at for its main process, each look after the one before. */
+const looksForMainAfterMs = [10, 30, 100];
+
 /** A group can stay empty, and a container that shares the host's PID namespace has no main process that could be found. */
 const mostLooksForMain = 12;
 
@@ -100,6 +103,7 @@ export class MemcgSource implements Source {
   /** Kills in the machine's count that no group's counter has shown yet; below 0 until that count is read again. */
   #unexplained = 0;
   #lookingAgain: NodeJS.Timeout | undefined;
+  #lookingForMain: NodeJS.Timeout | undefined;
 
   constructor(options: MemcgOptions) {
     const { onBadInput } = options;
@@ -213,7 +217,9 @@ export class MemcgSource implements Source {
     this.#emit({ kind: 'memcg_appeared', containerId, runtime, atMs: Date.now(), memcg: node.path, fresh, resumed });
     this.#watchEvents(watched);
     this.#addCounter(watched, node, fresh);
-    if (fresh) this.#count(watched);
+    if (!fresh) return;
+    this.#count(watched);
+    this.#lookForMainSoon();
   }
 
   #addCounter(watched: Watched, node: CgroupNode, fresh: boolean): void {
@@ -352,6 +358,17 @@ export class MemcgSource implements Source {
     this.#emit({ kind: 'memory_stuck', containerId, atMs: Date.now(), memcg: counter.node.path, reason });
   }
 
+  /** A new container's first process follows at once, and can be killed before the next poll. */
+  #lookForMainSoon(look = 0): void {
+    const delayMs = looksForMainAfterMs[look];
+    if (delayMs === undefined || (look === 0 && this.#lookingForMain !== undefined)) return;
+    this.#lookingForMain = setTimeout(() => {
+      this.#lookingForMain = undefined;
+      for (const watched of this.#withoutMain) this.#tellProcesses(watched);
+      this.#lookForMainSoon(look + 1);
+    }, delayMs);
+  }
+
   /** Of those that the kernel kills without a report it tells the pid alone: who lives where must be known before. */
   #tellProcesses(watched: Watched): void {
     const { containerId, node, processesToldAtMs } = watched;
@@ -452,6 +469,8 @@ export class MemcgSource implements Source {
     this.#leavesOut = false;
     for (const interval of this.#intervals.splice(0)) clearInterval(interval);
     clearTimeout(this.#lookingAgain);
+    clearTimeout(this.#lookingForMain);
+    this.#lookingForMain = undefined;
     this.#tree?.close();
     this.#tree = undefined;
     for (const watched of this.#watched.values()) this.#close(watched);

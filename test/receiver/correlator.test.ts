@@ -27,10 +27,11 @@ const {
 const kernelTotal = (atMs: number, total: number): Observation => ({ kind: 'node_oom_kills_counted', atMs, total });
 
 /** A correlator of its own, and a clock by hand. */
-function makeReceiver({ isRuntimeUp = true, isKernelLogUp = false } = {}) {
+function makeReceiver({ isRuntimeUp = true, isKernelLogUp = false, isBeginning = (): boolean => false } = {}) {
   const correlator = new Correlator(new ContainerTable(100), settleMs, {
     isRuntimeUp: () => isRuntimeUp,
     isKernelLogUp: () => isKernelLogUp,
+    isBeginning: () => isBeginning(),
   });
   const at = (monotonicMs: number) => ({ wallMs: monotonicMs, monotonicMs });
   return {
@@ -524,7 +525,12 @@ describe('Correlator', () => {
       memcg: inPod,
       invocation: { at: { monotonicUs: 5 }, constraint: 'CONSTRAINT_MEMCG', oomMemcg, taskMemcg: inPod, limitBytes },
     });
-    const known = [appeared(900), started(1000), seen(1001, { startedAtMs: 1000, pid: 70 }), kernelTotal(1002, 40)];
+    const known = [
+      appeared(900),
+      started(1000),
+      seen(1001, { startedAtMs: 1000, pid: 70, name: 'web' }),
+      kernelTotal(1002, 40),
+    ];
     const { started: otherStarted, appeared: otherAppeared, counted: otherCounted } = other;
 
     const tellWith = (...observations: Observation[]): string[] => {
@@ -666,6 +672,28 @@ describe('Correlator', () => {
         oneMore.flatMap((observation) => receiver.take(observation)),
         [],
       );
+    });
+
+    it('waits for what a source that is about to begin has seen before, but for 5 s at most', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true, isBeginning: () => true });
+      for (const observation of [...known, counted(5000), mainProcess(5010, true)]) receiver.take(observation);
+      assert.deepEqual(
+        [6000, 7000, 9999].flatMap((nowMs) => receiver.settle(nowMs)),
+        [],
+      );
+      assert.deepEqual(receiver.settle(10_700).map(summarize), ['oom_kill child']);
+    });
+
+    it('tells of kills that the main process was seen to outlive without those that follow', () => {
+      const receiver = makeReceiver({ isRuntimeUp: false });
+      for (const observation of [appeared(900), processes(1000, 70)]) receiver.take(observation);
+      const told = [];
+      for (let atMs = 5000; atMs < 6000; atMs += 20) {
+        told.push(...receiver.take(counted(atMs, 2)));
+        told.push(...receiver.take(mainProcess(atMs - 10, true), atMs + 10));
+      }
+      assert.equal(told.length, 2 * 49);
+      assert.ok(told.every((kill) => kill.kind === 'oom_kill' && kill.victim === 'child' && kill.mainProcessAlive));
     });
 
     it('waits for the log, and no longer than the settle time', () => {

@@ -32,7 +32,7 @@ async function makeStorage(t: TestContext): Promise<{ storage: Storage; director
 function startRun(storage: Storage, boot: string = bootId) {
   const settings = makeSettings();
   const table = new ContainerTable(100);
-  const witnesses = { isRuntimeUp: () => true, isKernelLogUp: () => true };
+  const witnesses = { isRuntimeUp: () => true, isKernelLogUp: () => true, isBeginning: () => false };
   const correlator = new Correlator(table, settleMs, witnesses);
   const where = { hostRoot: '/', bootId: boot, countedSinceMs: 1_000 };
   const keeper = keepState(storage, { table, correlator }, where, settings.logger)!;
