@@ -32,6 +32,9 @@ const mostSignals = 8;
 /** More victims than this, of whom nobody knows where they lived, are told as the machine's own without a wait. */
 const mostStrays = 1_000;
 
+/** What the log names of a kill that was told without it comes no later. */
+const straysComeWithinMs = 5_000;
+
 /** Times of the log and of a counter's reading are this exact. */
 const clockGrainMs = 50;
 
@@ -63,6 +66,8 @@ export class Cases {
   readonly #waiting = new Set<Case>();
   /** Victims that the log names without their group, oldest first. */
   #strays: { logged: VictimLogged; dueAtMs: number }[] = [];
+  /** When a kill was told last that the log should have named, by the monotonic clock. */
+  #unnamedAtMs = -Infinity;
 
   constructor(settleMs: number, ledger: Ledger, witnesses: Witnesses) {
     this.#settleMs = settleMs;
@@ -256,7 +261,7 @@ export class Cases {
     // A kill of the time before we started is known before the name of a container that began then.
     const isNameless = open.container.name === undefined && this.#witnesses.isRuntimeStarting?.() === true;
     const kills = isNameless && !due ? [] : tellKills(open, now, due, this.#witnesses.isKernelLogUp());
-    for (const kill of kills) this.#settleAccount(kill);
+    for (const kill of kills) this.#settleAccount(kill, now);
     if (kills.length > 0 && hasOpenKills(open)) this.#awaitKills(open, now);
     const ends = this.#judgeEnd(open, now, due);
     if (!isOpen(open)) {
@@ -267,9 +272,11 @@ export class Cases {
   }
 
   /** What its counter has not shown, the machine's has; and of a kill that nobody named, one of the strays may be the victim. */
-  #settleAccount(kill: OomKill): void {
+  #settleAccount(kill: OomKill, now: Instant): void {
     if (!kill.evidence.includes('memory_events')) this.#ledger.account(1);
-    if (kill.named === undefined) this.#strays.shift();
+    if (kill.named !== undefined || !this.#witnesses.isKernelLogUp()) return;
+    this.#strays.shift();
+    this.#unnamedAtMs = now.monotonicMs;
   }
 
   /** The runtime can tell of a life after the kernel counted kills in it. */
@@ -338,10 +345,11 @@ export class Cases {
 
   /**
    * Where only one container has kills that nobody named, they are those of the victims whose group nobody named: once
-   * all kills of the machine are found in some counter, or the container's can wait no longer. Returns its case.
+   * all kills of the machine are found in some counter, or the container's can wait no longer. Not while some can be
+   * those of kills that were told unnamed. Returns its case.
    */
   #assignStrays(now: Instant): Case | undefined {
-    if (this.#strays.length === 0) return undefined;
+    if (this.#strays.length === 0 || now.monotonicMs - this.#unnamedAtMs < straysComeWithinMs) return undefined;
     const unnamed = [...this.#waiting].filter((open) => countUnnamed(open) > 0);
     const [open] = unnamed;
     if (open === undefined || unnamed.length > 1) return undefined;

@@ -7,6 +7,7 @@ const bufferBytes = 8192;
 
 /** So many are read before others have their turn: a few milliseconds. */
 const recordsPerTurn = 500;
+const turnMs = 5;
 
 /** Reads one record into the buffer, as `fs.readSync` does; given only where a test must make it fail. */
 export type ReadRecord = (fd: number, buffer: Buffer) => number;
@@ -48,7 +49,9 @@ export class KmsgDevice implements LogTap {
   }
 
   read(sink: LogSink): boolean {
-    for (let count = 0; count < recordsPerTurn; count++) {
+    const beganMs = performance.now();
+    // What a record tells can take others' time, too.
+    for (let count = 0; count < recordsPerTurn && performance.now() - beganMs < turnMs; count++) {
       const length = this.#next(sink);
       if (length === 0) {
         this.#isFirstReading = false;

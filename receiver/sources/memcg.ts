@@ -64,6 +64,9 @@ const tellsProcessesEveryMs = 100;
 /** When to look again for a kill that another witness has told of, or that only the machine's count shows so far. */
 const looksAgainAfterMs = [2, 10, 30, 100, 300];
 
+/** Of hints that come in a bunch one has all groups read, the others that of their container. */
+const looksOnceInMs = 5;
+
 /** All counters are read that often whatever the machine's count says, for what the looks have missed. */
 const readsAllEveryMs = 5_000;
 
@@ -104,6 +107,8 @@ export class MemcgSource implements Source {
   #unexplained = 0;
   #lookingAgain: NodeJS.Timeout | undefined;
   #lookingForMain: NodeJS.Timeout | undefined;
+  /** When a hint made us look last. */
+  #lookedAtMs = -Infinity;
 
   constructor(options: MemcgOptions) {
     const { onBadInput } = options;
@@ -149,7 +154,10 @@ export class MemcgSource implements Source {
   /** Reads the container's counters and the machine's now, and again shortly after where nothing rose yet. */
   lookAt(containerId: string): void {
     if (this.#tree === undefined) return;
-    const unexplained = this.look();
+    const nowMs = performance.now();
+    const isOneOfMany = nowMs - this.#lookedAtMs < looksOnceInMs;
+    if (!isOneOfMany) this.#lookedAtMs = nowMs;
+    const unexplained = isOneOfMany ? this.#unexplained : this.look();
     const watched = this.#watched.get(containerId);
     if (watched !== undefined) this.#tellProcesses(watched);
     if (unexplained > 0 || watched === undefined || this.#count(watched) === 0) this.#lookAgain(0, true);

@@ -674,6 +674,16 @@ describe('Correlator', () => {
       );
     });
 
+    it('gives no held back report to a container while it can be of a kill that was told without one', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const first = [...known, otherAppeared(900), otherStarted(1000), otherCounted(5000)];
+      for (const observation of first) receiver.take(observation);
+      assert.equal(receiver.settle(10_000).length, 1);
+      for (const observation of [counted(11_000), strayOf(4999, 90)]) receiver.take(observation, 11_000);
+      const told = receiver.settle(12_000).map((kill) => kill.kind === 'oom_kill' && kill.named?.victim.pid);
+      assert.deepEqual(told, [undefined]);
+    });
+
     it('waits for what a source that is about to begin has seen before, but for 5 s at most', () => {
       const receiver = makeReceiver({ isKernelLogUp: true, isBeginning: () => true });
       for (const observation of [...known, counted(5000), mainProcess(5010, true)]) receiver.take(observation);

@@ -63,8 +63,10 @@ suite('/dev/kmsg', () => {
 
   test('gives others their turn in a long log', () => {
     const { told } = readAll(Array.from({ length: 1_200 }, (_, index) => record(index)));
-    assert.equal(told.filter((line) => line === 'others have their turn').length, 2);
-    assert.equal(told.length, 1_202);
+    const turns = told.filter((line) => line === 'others have their turn').length;
+    // After 500 records, or a few milliseconds.
+    assert.ok(turns >= 2, `${turns} turns`);
+    assert.equal(told.length, 1_200 + turns);
   });
 
   test('says what cannot be read', () => {
