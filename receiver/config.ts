@@ -52,7 +52,7 @@ export const configSchema = z.strictObject({
   /** How long the series of a container go on after it is gone. */
   grace_period: duration.default(300_000),
   /** How long a kill or an exit waits for the rest of its evidence, where that is not complete at once. */
-  settle_time: duration.default(600),
+  settle_time: duration.default(1_000),
   /** Containers beyond this number are left out and counted; gone ones make room first. */
   max_containers: z.int().positive().default(10_000),
   /** Id of the extension that keeps the state from one run to the next; absent: it is in memory only. */
