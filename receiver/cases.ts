@@ -62,6 +62,8 @@ export class Cases {
   readonly #witnesses: Witnesses;
   /** The present life's case of each container that has one. */
   readonly #cases = new WeakMap<Container, Case>();
+  /** The case of the life before, where the next one's group is there and nothing else is known of that life. */
+  readonly #past = new WeakMap<Container, Case>();
   /** Cases in which something is open, also of lives that were followed by another. */
   readonly #waiting = new Set<Case>();
   /** Victims that the log names without their group, oldest first. */
@@ -80,7 +82,7 @@ export class Cases {
     const note = (take: (open: Case) => void): Incident[] => this.#note(container, take, now);
     switch (observation.kind) {
       case 'memcg_appeared':
-        if (observation.fresh && !isRunning(container)) this.#cases.delete(container);
+        if (observation.fresh && !isRunning(container)) this.#setAside(container);
         return [];
       case 'container_seen': {
         // It may have brought the exit code.
@@ -318,9 +320,19 @@ export class Cases {
   #caseOf(container: Container): Case {
     const existing = this.#cases.get(container);
     if (existing !== undefined) return existing;
-    const open = openCase(container, isRunning(container) ? container.life : undefined);
+    const open = openCase(container, isRunning(container) ? container.life : undefined, this.#past.get(container));
+    this.#past.delete(container);
     this.#cases.set(container, open);
     return open;
+  }
+
+  /** A life has ended and another one is about to begin: what comes is of that, but for what the log tells late. */
+  #setAside(container: Container): void {
+    const last = this.#cases.get(container);
+    if (last === undefined) return;
+    last.before = undefined;
+    this.#past.set(container, last);
+    this.#cases.delete(container);
   }
 
   /** The victim may have died in the life before: the log tells of it when it is read. */
@@ -340,7 +352,8 @@ export class Cases {
       return;
     }
     if (last !== undefined) last.before = undefined;
-    this.#cases.set(container, openCase(container, life, last));
+    this.#cases.set(container, openCase(container, life, last ?? this.#past.get(container)));
+    this.#past.delete(container);
   }
 
   /**

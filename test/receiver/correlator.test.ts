@@ -640,6 +640,20 @@ describe('Correlator', () => {
       it(title, () => assert.deepEqual(tellWith(...observations), expected));
     }
 
+    it("gives what the log tells late to the life before where the next one's group is there already", () => {
+      const next = [gone(5040), appeared(5150), started(5200), seen(5201, { startedAtMs: 5200, pid: 80 })];
+      assert.deepEqual(tellWith(exited(5030, 137), ...next, named(5000, 70)), [
+        'restart',
+        'oom_kill init 70 container',
+        'exit oom_killed oom_container',
+      ]);
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      for (const observation of [...known, counted(5000), exited(5030, 137)]) receiver.take(observation);
+      assert.equal(receiver.settle(5700).length, 2);
+      const told = [...next, named(5000, 70)].flatMap((observation) => receiver.take(observation, 5800));
+      assert.deepEqual([...told, ...receiver.settle()].map(summarize), ['restart']);
+    });
+
     it('tells nothing twice that the other witness shows late', () => {
       const late: [Observation, Observation][] = [
         [named(5000, 71), counted(7000)],
