@@ -3,6 +3,7 @@ import { isRunning, type Container } from './container-table.ts';
 import { causeOfScope, explainEnd, tellEnd } from './exit-cause.ts';
 import type { Evidence, Incident, NodeOomKill, OomKill } from './incident.ts';
 import type { Instant } from './instant.ts';
+import type { OomInvocation } from './kernel/oom-dump.ts';
 import type { Ledger } from './ledger.ts';
 import type { Transition } from './life.ts';
 import type { Observation, OomKillsCounted, VictimLogged } from './observation.ts';
@@ -68,6 +69,8 @@ export class Cases {
   readonly #waiting = new Set<Case>();
   /** Victims that the log names without their group, oldest first. */
   #strays: { logged: VictimLogged; dueAtMs: number }[] = [];
+  /** Group kills whose first victim is accounted for twice, as the machine's count has it. */
+  readonly #groupKills = new WeakSet<OomInvocation>();
   /** When a kill was told last that the log should have named, by the monotonic clock. */
   #unnamedAtMs = -Infinity;
 
@@ -117,7 +120,7 @@ export class Cases {
       this.#strays.push({ logged, dueAtMs: now.monotonicMs + this.#settleMs });
       return this.judgeStrays(now);
     }
-    this.#ledger.account(1);
+    this.#ledger.account(this.#timesCounted(logged), now);
     return [tellOutside(logged, now)];
   }
 
@@ -224,7 +227,7 @@ export class Cases {
     const counted = countProcesses(rise);
     const told = Math.min(open.toldUncounted, counted.processes);
     open.toldUncounted -= told;
-    this.#ledger.account(rise.oomKills - told);
+    this.#ledger.account(rise.oomKills - told, now);
     open.counted.push({ ...counted, processes: counted.processes - told });
     this.#awaitKills(open, now);
     this.#assignStrays(now);
@@ -275,10 +278,22 @@ export class Cases {
 
   /** What its counter has not shown, the machine's has; and of a kill that nobody named, one of the strays may be the victim. */
   #settleAccount(kill: OomKill, now: Instant): void {
-    if (!kill.evidence.includes('memory_events')) this.#ledger.account(1);
-    if (kill.named !== undefined || !this.#witnesses.isKernelLogUp()) return;
+    const { named, container } = kill;
+    if (!kill.evidence.includes('memory_events')) {
+      // As long as its group is there, the group's counter will tell how often.
+      const times = named !== undefined && container.memcg === undefined ? this.#timesCounted(named) : 1;
+      this.#ledger.account(times, now);
+    }
+    if (named !== undefined || !this.#witnesses.isKernelLogUp()) return;
     this.#strays.shift();
     this.#unnamedAtMs = now.monotonicMs;
+  }
+
+  /** How often the machine's count has this victim: that of a `memory.oom.group` kill has the first one twice. */
+  #timesCounted({ victim: { invocation } }: VictimLogged): number {
+    if (invocation?.oomGroup === undefined || this.#groupKills.has(invocation)) return 1;
+    this.#groupKills.add(invocation);
+    return 2;
   }
 
   /** The runtime can tell of a life after the kernel counted kills in it. */

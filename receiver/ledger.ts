@@ -1,6 +1,9 @@
 import type { Instant } from './instant.ts';
 
-/** How long a kill may wait for the counter, event or exit that explains it. */
+/**
+ * How long a kill may wait for the counter, event or exit that explains it, and one that is accounted for until the
+ * total shows it. A kill that was in the first total raises it no more: it must not be taken for a later one.
+ */
 const openForMs = 5_000;
 
 /** A rise of the total, by the clocks of when it was read. */
@@ -29,6 +32,8 @@ export class Ledger {
   #open: Rise[] = [];
   /** Kills accounted for before the total showed them: the two are read one after the other. */
   #ahead = 0;
+  /** By the monotonic clock. */
+  #aheadUntilMs = Infinity;
   #unattributed = 0;
 
   /** The kernel's count since boot; undefined until it was read. */
@@ -57,6 +62,7 @@ export class Ledger {
     this.#total = total;
     this.#unattributed = unattributed;
     this.#ahead = ahead;
+    this.#aheadUntilMs = monotonicMs + openForMs;
     this.#open = open.map((rise) => ({ ...rise, monotonicMs }));
   }
 
@@ -64,6 +70,7 @@ export class Ledger {
   count(total: number, now: Instant): void {
     let rise = total - (this.#total ?? total);
     this.#total = total;
+    this.#forgetAhead(now);
     const explained = Math.min(rise, this.#ahead);
     this.#ahead -= explained;
     rise -= explained;
@@ -71,9 +78,12 @@ export class Ledger {
   }
 
   /** So many kills were found in a container's own counter. */
-  account(kills: number): void {
+  account(kills: number, now: Instant): void {
     const ahead = kills - this.#take(kills, () => true);
-    if (this.#total !== undefined) this.#ahead += ahead;
+    if (this.#total === undefined || ahead === 0) return;
+    this.#forgetAhead(now);
+    this.#ahead += ahead;
+    this.#aheadUntilMs = now.monotonicMs + openForMs;
   }
 
   /**
@@ -85,7 +95,9 @@ export class Ledger {
   }
 
   /** Gives up on rises that nobody explained in time. */
-  settle({ monotonicMs }: Instant): void {
+  settle(now: Instant): void {
+    const { monotonicMs } = now;
+    this.#forgetAhead(now);
     const expired = this.#open.filter((rise) => rise.monotonicMs + openForMs <= monotonicMs);
     this.#open = this.#open.filter((rise) => rise.monotonicMs + openForMs > monotonicMs);
     for (const { kills } of expired) this.#unattributed += kills;
@@ -93,8 +105,16 @@ export class Ledger {
 
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
   get dueAtMs(): number | undefined {
-    const first = this.#open[0];
-    return first && first.monotonicMs + openForMs;
+    const dueAtMs = Math.min(
+      (this.#open[0]?.monotonicMs ?? Infinity) + openForMs,
+      this.#ahead > 0 ? this.#aheadUntilMs : Infinity,
+    );
+    return dueAtMs === Infinity ? undefined : dueAtMs;
+  }
+
+  #forgetAhead({ monotonicMs }: Instant): void {
+    // At a stop there is time left: a later run goes on with it.
+    if (monotonicMs !== Infinity && monotonicMs >= this.#aheadUntilMs) this.#ahead = 0;
   }
 
   /** From the latest rise backwards: an earlier one that nobody explained must not be kept open by later kills. */

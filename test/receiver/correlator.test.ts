@@ -755,6 +755,29 @@ describe('Correlator', () => {
       }
     });
 
+    it('takes the second count of the first victim of a group kill for nobody else, where no counter shows it', () => {
+      const killOf = (memcg: string) => {
+        const at = { monotonicUs: 5 };
+        const invocation = { at, constraint: 'CONSTRAINT_MEMCG', oomMemcg: memcg, taskMemcg: memcg, oomGroup: memcg };
+        return [90, 91].map((pid) => victimOf(idOf(2), 5000, pid, { memcg, invocation }));
+      };
+      for (const memcg of [`/docker/${idOf(2)}`, '/system.slice/db.service']) {
+        // Somebody kills another container right after it.
+        const told = tellWith(kernelTotal(5000, 43), ...killOf(memcg), gone(5502), exited(5510, 137));
+        assert.equal(told.filter((incident) => incident.includes('oom_kill ')).length, 2, told.join());
+        assert.equal(told.at(-1), 'exit killed killed_externally');
+      }
+    });
+
+    it('does not take a kill that the machine had counted before we did for one that comes later', () => {
+      const before = named(999, 90, { memcg: '/system.slice/db.service' });
+      const later = [gone(200_000), kernelTotal(200_001, 41), exited(200_030, 137)];
+      assert.deepEqual(tellWith(before, ...later).slice(1), [
+        'oom_kill init - unknown',
+        'exit oom_killed oom_container',
+      ]);
+    });
+
     it('tells the same in any order of arrival', () => {
       const scenarios: Observation[][] = [
         [kernelTotal(4999, 42), hinted(5000), counted(5001, 2), named(5000, 70), named(5001, 71), exited(5010, 137)],

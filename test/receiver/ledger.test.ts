@@ -18,9 +18,9 @@ describe('Ledger', () => {
     for (const countedFirst of [true, false]) {
       const ledger = new Ledger();
       ledger.count(0, at(0));
-      if (countedFirst) ledger.account(3);
+      if (countedFirst) ledger.account(3, at(5));
       ledger.count(3, at(10));
-      if (!countedFirst) ledger.account(3);
+      if (!countedFirst) ledger.account(3, at(15));
       ledger.settle(at(60_000));
       assert.equal(ledger.unattributed, 0);
     }
@@ -43,7 +43,7 @@ describe('Ledger', () => {
     ledger.count(1, at(100));
     for (let n = 2; n <= 20; n++) {
       ledger.count(n, at(n * 1_000));
-      ledger.account(1);
+      ledger.account(1, at(n * 1_000));
       ledger.settle(at(n * 1_000));
     }
     assert.equal(ledger.unattributed, 1);
@@ -74,6 +74,17 @@ describe('Ledger', () => {
     assert.equal(ledger.takeOne(-Infinity, Infinity), false);
   });
 
+  it('does not take a kill that was in the first total for one that comes later', () => {
+    const ledger = new Ledger();
+    ledger.count(5, at(0));
+    ledger.account(1, at(10));
+    assert.deepEqual([ledger.isBalanced, ledger.dueAtMs], [false, 5_010]);
+    ledger.settle(at(5_010));
+    assert.deepEqual([ledger.isBalanced, ledger.dueAtMs], [true, undefined]);
+    ledger.count(6, at(60_000));
+    assert.equal(ledger.takeOne(-Infinity, Infinity), true);
+  });
+
   it('accounts for every kill once, in any order of readings', () => {
     const anyStep = fc.oneof(fc.record({ rise: fc.nat(5) }), fc.record({ account: fc.nat(5) }));
     fc.assert(
@@ -84,7 +95,7 @@ describe('Ledger', () => {
         let accounted = 0;
         for (const step of steps) {
           if ('rise' in step) ledger.count((total += step.rise), at(1));
-          else ledger.account(Math.min(step.account, total - accounted));
+          else ledger.account(Math.min(step.account, total - accounted), at(1));
           if ('account' in step) accounted += Math.min(step.account, total - accounted);
         }
         ledger.settle(at(100_000));
