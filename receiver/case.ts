@@ -32,6 +32,8 @@ export interface Case {
   killsDueByMs?: number;
   /** Kills that were told because the log named them, and that the counter has not shown. */
   toldUncounted: number;
+  /** When these must have been counted, by the monotonic clock: what is counted later is another kill. */
+  uncountedUntilMs?: number;
   /** Kills that were told because the counter rose, and that the log has not named; all before that moment. */
   toldUnnamed: number;
   unnamedBeforeMs: number;

@@ -33,6 +33,9 @@ const mostSignals = 8;
 /** More victims than this, of whom nobody knows where they lived, are told as the machine's own without a wait. */
 const mostStrays = 1_000;
 
+/** A counter is read after no more than half of this: one that has not shown a kill by then has gone with its group. */
+const countsComeWithinMs = 10_000;
+
 /** What the log names of a kill that was told without it comes no later. */
 const straysComeWithinMs = 5_000;
 
@@ -43,8 +46,6 @@ const clockGrainMs = 50;
 export interface Witnesses {
   /** A runtime that tells of containers. */
   isRuntimeUp(): boolean;
-  /** The runtime is to tell in a moment which containers there are. Absent: false. */
-  isRuntimeStarting?(): boolean;
   /** The kernel log, which names each victim. */
   isKernelLogUp(): boolean;
   /** One of them is about to begin: what it saw of the time before is not told yet. */
@@ -87,8 +88,9 @@ export class Cases {
       case 'memcg_appeared':
         if (observation.fresh && !isRunning(container)) this.#setAside(container);
         return [];
+      case 'container_started':
       case 'container_seen': {
-        // It may have brought the exit code.
+        // It may have brought the name, or the exit code.
         const open = this.#cases.get(container);
         return open === undefined ? [] : this.#judge(open, now);
       }
@@ -172,7 +174,10 @@ export class Cases {
     if (present === undefined) return;
     this.#cases.set(container, present);
     present.before = others[0];
-    for (const open of [present, ...others]) if (isOpen(open)) this.#wait(open, monotonicMs + this.#settleMs);
+    for (const open of [present, ...others]) {
+      open.uncountedUntilMs = monotonicMs + countsComeWithinMs;
+      if (isOpen(open)) this.#wait(open, monotonicMs + this.#settleMs);
+    }
   }
 
   /** Victims of whom it is open where they lived. */
@@ -203,7 +208,7 @@ export class Cases {
   #expectsRuntime(container: Container, { wallMs }: Instant): boolean {
     const { life, memcgSinceMs, workload, name } = container;
     const mayTell = isRunning(container) || this.#witnesses.isRuntimeUp();
-    const isTold = name !== undefined && this.mainPidOf(container) !== undefined;
+    const isTold = (name ?? life) !== undefined && this.mainPidOf(container) !== undefined;
     const sinceMs = Math.max(life?.startedAtMs ?? 0, memcgSinceMs ?? 0, workload.firstSeenAtMs);
     return mayTell && !isTold && wallMs - sinceMs < othersAfterMs;
   }
@@ -225,6 +230,7 @@ export class Cases {
   #countKills(rise: OomKillsCounted, container: Container, now: Instant): Incident[] {
     const open = this.#caseOf(container);
     const counted = countProcesses(rise);
+    if (now.monotonicMs > (open.uncountedUntilMs ?? Infinity)) open.toldUncounted = 0;
     const told = Math.min(open.toldUncounted, counted.processes);
     open.toldUncounted -= told;
     this.#ledger.account(rise.oomKills - told, now);
@@ -263,9 +269,12 @@ export class Cases {
   #judge(open: Case, now: Instant): Incident[] {
     this.#adoptLife(open);
     const due = open.dueAtMs !== undefined && open.dueAtMs <= now.monotonicMs;
-    // A kill of the time before we started is known before the name of a container that began then.
-    const isNameless = open.container.name === undefined && this.#witnesses.isRuntimeStarting?.() === true;
+    // A kill can be known before the runtime has told whose it is.
+    const { name, life } = open.container;
+    const isNameless = name === undefined && life === undefined && this.#expectsRuntime(open.container, now);
+    const uncounted = open.toldUncounted;
     const kills = isNameless && !due ? [] : tellKills(open, now, due, this.#witnesses.isKernelLogUp());
+    if (open.toldUncounted > uncounted) open.uncountedUntilMs = now.monotonicMs + countsComeWithinMs;
     for (const kill of kills) this.#settleAccount(kill, now);
     if (kills.length > 0 && hasOpenKills(open)) this.#awaitKills(open, now);
     const ends = this.#judgeEnd(open, now, due);

@@ -221,7 +221,8 @@ export function stateOf(container: Container, groups: readonly KnownGroup[], cas
 }
 
 function stateOfCase(open: Case, present: Life | undefined): CaseState {
-  const { container: _container, before: _before, dueAtMs: _dueAtMs, killsDueByMs: _killsDueByMs, ...rest } = open;
+  const { container: _container, before: _before, ...known } = open;
+  const { dueAtMs: _dueAtMs, killsDueByMs: _killsDueByMs, uncountedUntilMs: _uncountedUntilMs, ...rest } = known;
   const { life, ended, unnamedBeforeMs } = open;
   return {
     ...rest,
