@@ -4,8 +4,12 @@ import type { Container, ContainerTable } from './container-table.ts';
 import type { Incident, MemoryStuck } from './incident.ts';
 import type { Instant } from './instant.ts';
 import { Ledger } from './ledger.ts';
+import type { Life } from './life.ts';
 import type { NothingKillableLogged, Observation, VictimLogged } from './observation.ts';
 import { PidTable } from './pid-table.ts';
+
+/** The log tells of a main process's kill by another clock than the runtime of its end. */
+const endToldWithinMs = 5_000;
 
 /** What nobody saw for so long is over. */
 const stuckEndsAfterMs = 60_000;
@@ -95,16 +99,22 @@ export class Correlator {
   #idOfVictim({ victim, memcgSeen, atMs }: VictimLogged): string | undefined {
     const { pid, memcg = memcgSeen } = victim;
     if (memcg !== undefined) return identifyMemcg(memcg).containerId;
-    const ofLife = Array.from(this.#table.all()).find(({ life }) => life?.pid === pid);
+    const ofLife = Array.from(this.#table.all()).find(({ life }) => life?.pid === pid && hasLivedAt(life, atMs));
     return ofLife?.id ?? this.#pids.containerOf(pid, atMs);
   }
 
-  /** All tasks of a report lived below the group whose limit was hit. */
+  /** All tasks of a report lived below the group whose limit was hit, some of them in containers inside that one. */
   #learnTasks({ victim: { invocation }, atMs }: VictimLogged): void {
     const { containerId } = identifyMemcg(invocation?.oomMemcg ?? '');
     if (containerId === undefined || invocation?.pids === undefined) return;
-    this.#pids.learn(containerId, invocation.pids, atMs);
+    const unknown = Array.from(invocation.pids).filter((pid) => this.#pids.containerOf(pid, atMs) === undefined);
+    this.#pids.learn(containerId, unknown, atMs);
   }
+}
+
+/** The pid of a process that has ended can be another's by now. */
+function hasLivedAt({ endedAtMs }: Life, atMs: number): boolean {
+  return endedAtMs === undefined || atMs - endedAtMs <= endToldWithinMs;
 }
 
 /** Once for as long as it goes on. */

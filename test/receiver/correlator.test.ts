@@ -698,6 +698,20 @@ describe('Correlator', () => {
       assert.deepEqual(told, [undefined]);
     });
 
+    it('has the name of a container before it tells of a kill in it, but waits for 5 s at most', () => {
+      const nameless = [appeared(900), processes(950, 70), named(1000, 70), counted(1001)];
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      assert.deepEqual(
+        nameless.flatMap((observation) => receiver.take(observation)),
+        [],
+      );
+      assert.deepEqual(receiver.settle(5_900), []);
+      assert.deepEqual(receiver.settle(6_001).map(summarize), ['oom_kill init']);
+      const told = makeReceiver({ isKernelLogUp: true });
+      for (const observation of nameless) told.take(observation);
+      assert.deepEqual(told.take({ ...started(990), name: 'web' }, 3_000).map(summarize), ['oom_kill init']);
+    });
+
     it('waits for what a source that is about to begin has seen before, but for 5 s at most', () => {
       const receiver = makeReceiver({ isKernelLogUp: true, isBeginning: () => true });
       for (const observation of [...known, counted(5000), mainProcess(5010, true)]) receiver.take(observation);
@@ -767,6 +781,38 @@ describe('Correlator', () => {
         assert.equal(told.filter((incident) => incident.includes('oom_kill ')).length, 2, told.join());
         assert.equal(told.at(-1), 'exit killed killed_externally');
       }
+    });
+
+    it('does not take a process for a main process that ended long ago and had the same pid', () => {
+      const stray = [kernelTotal(3_600_000, 41), strayOf(3_600_000, 70)];
+      assert.deepEqual(tellWith(exited(5000, 0), gone(5001), ...stray), [
+        'exit completed completed',
+        'node_oom_kill unknown',
+      ]);
+    });
+
+    it("believes what was seen in a container inside another before the list of the outer one's tasks", () => {
+      const inner = `/docker/${id}/docker/${idOf(2)}`;
+      const seenInside: Observation = { kind: 'processes_seen', containerId: idOf(2), atMs: 4000, pids: [81] };
+      const { invocation } = named(5000, 71).victim;
+      const outerKill = [
+        kernelTotal(5000, 41),
+        named(5000, 71, { invocation: { ...invocation!, pids: new Set([71, 81]) } }),
+      ];
+      const innerKill = [kernelTotal(6000, 42), strayOf(6000, 81), otherCounted(6001)];
+      assert.deepEqual(
+        tellWith(otherAppeared(900, true, inner), seenInside, ...outerKill, counted(5001), ...innerKill),
+        ['oom_kill child 71 container', 'oom_kill unknown 81 unknown'],
+      );
+    });
+
+    it('takes no later kill for one that was told and whose counter went with a nested group', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      for (const observation of [...known, named(5000, 71)]) receiver.take(observation);
+      assert.deepEqual(receiver.settle(6000).map(summarize), ['oom_kill child']);
+      // The log has lost its line.
+      receiver.take(counted(3_600_000));
+      assert.deepEqual(receiver.settle().map(summarize), ['oom_kill child']);
     });
 
     it('does not take a kill that the machine had counted before we did for one that comes later', () => {
