@@ -85,7 +85,6 @@ class ContainerLifecycle implements Component {
     this.#table = new ContainerTable(config.max_containers);
     this.#correlator = new Correlator(this.#table, config.settle_time, {
       isRuntimeUp: () => this.#mayTell('docker'),
-      isRuntimeStarting: () => this.#undecided.has('docker'),
       isKernelLogUp: () => this.#mayTell('kernel_log'),
       isBeginning: () => this.#undecided.size > 0,
     });
