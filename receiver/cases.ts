@@ -204,11 +204,11 @@ export class Cases {
     return open?.ended === undefined ? open?.mainPid : undefined;
   }
 
-  /** Whether the runtime is still to tell who the container is, or which process is its main one. */
+  /** Whether the runtime is still to tell that the container runs, which brings its name, or its main process. */
   #expectsRuntime(container: Container, { wallMs }: Instant): boolean {
-    const { life, memcgSinceMs, workload, name } = container;
+    const { life, memcgSinceMs, workload } = container;
     const mayTell = isRunning(container) || this.#witnesses.isRuntimeUp();
-    const isTold = (name ?? life) !== undefined && this.mainPidOf(container) !== undefined;
+    const isTold = isRunning(container) && this.mainPidOf(container) !== undefined;
     const sinceMs = Math.max(life?.startedAtMs ?? 0, memcgSinceMs ?? 0, workload.firstSeenAtMs);
     return mayTell && !isTold && wallMs - sinceMs < othersAfterMs;
   }
@@ -269,11 +269,11 @@ export class Cases {
   #judge(open: Case, now: Instant): Incident[] {
     this.#adoptLife(open);
     const due = open.dueAtMs !== undefined && open.dueAtMs <= now.monotonicMs;
-    // A kill can be known before the runtime has told whose it is.
-    const { name, life } = open.container;
-    const isNameless = name === undefined && life === undefined && this.#expectsRuntime(open.container, now);
+    // A kill can be known before the runtime has told whose it is, and that the container was started again.
+    const { container, ended } = open;
+    const isUntold = !isRunning(container) && ended === undefined && this.#expectsRuntime(container, now);
     const uncounted = open.toldUncounted;
-    const kills = isNameless && !due ? [] : tellKills(open, now, due, this.#witnesses.isKernelLogUp());
+    const kills = isUntold && !due ? [] : tellKills(open, now, due, this.#witnesses.isKernelLogUp());
     if (open.toldUncounted > uncounted) open.uncountedUntilMs = now.monotonicMs + countsComeWithinMs;
     for (const kill of kills) this.#settleAccount(kill, now);
     if (kills.length > 0 && hasOpenKills(open)) this.#awaitKills(open, now);

@@ -712,6 +712,14 @@ describe('Correlator', () => {
       assert.deepEqual(told.take({ ...started(990), name: 'web' }, 3_000).map(summarize), ['oom_kill init']);
     });
 
+    it('tells that a container was started again before it tells of a kill in its new life', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const again = [gone(5001), appeared(5100), processes(5110, 80), named(5200, 80), counted(5201)];
+      for (const observation of [...known, exited(5000, 0), ...again]) receiver.take(observation);
+      const told = [started(5150), exited(5230, 137)].flatMap((late) => receiver.take(late, 5900));
+      assert.deepEqual(told.map(summarize), ['restart', 'oom_kill init', 'exit oom_killed oom_container']);
+    });
+
     it('waits for what a source that is about to begin has seen before, but for 5 s at most', () => {
       const receiver = makeReceiver({ isKernelLogUp: true, isBeginning: () => true });
       for (const observation of [...known, counted(5000), mainProcess(5010, true)]) receiver.take(observation);
