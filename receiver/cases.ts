@@ -8,6 +8,7 @@ import type { Ledger } from './ledger.ts';
 import type { Transition } from './life.ts';
 import type { Observation, OomKillsCounted, VictimLogged } from './observation.ts';
 import { countProcesses, countUnnamed, idOfNamed, scopeOfNamed, tellKills } from './oom-kills.ts';
+import { Strays } from './strays.ts';
 
 /**
  * A kill that only the machine's count shows belongs to an end this close to it, unless the runtime called the
@@ -29,9 +30,6 @@ const othersAfterMs = 60_000;
 
 /** More signals than this in one life are forgotten, oldest first. */
 const mostSignals = 8;
-
-/** More victims than this, of whom nobody knows where they lived, are told as the machine's own without a wait. */
-const mostStrays = 1_000;
 
 /** A counter is read after no more than half of this: one that has not shown a kill by then has gone with its group. */
 const countsComeWithinMs = 10_000;
@@ -68,8 +66,7 @@ export class Cases {
   readonly #past = new WeakMap<Container, Case>();
   /** Cases in which something is open, also of lives that were followed by another. */
   readonly #waiting = new Set<Case>();
-  /** Victims that the log names without their group, oldest first. */
-  #strays: { logged: VictimLogged; dueAtMs: number }[] = [];
+  readonly #strays: Strays;
   /** Group kills whose first victim is accounted for twice, as the machine's count has it. */
   readonly #groupKills = new WeakSet<OomInvocation>();
   /** When a kill was told last that the log should have named, by the monotonic clock. */
@@ -77,6 +74,7 @@ export class Cases {
 
   constructor(settleMs: number, ledger: Ledger, witnesses: Witnesses) {
     this.#settleMs = settleMs;
+    this.#strays = new Strays(settleMs);
     this.#ledger = ledger;
     this.#witnesses = witnesses;
   }
@@ -99,7 +97,7 @@ export class Cases {
       case 'oom_victim':
         return this.#nameVictim(observation, container, now);
       case 'processes_seen':
-        if (observation.mainPid !== undefined) this.#caseOf(container).mainPid = observation.mainPid;
+        if (observation.mainPid !== undefined) this.#caseOf(container).mainPid ??= observation.mainPid;
         return [];
       case 'oom_hinted':
         return note((open) => (open.hintedAtMs = observation.atMs));
@@ -118,10 +116,7 @@ export class Cases {
   observeStray(logged: VictimLogged, now: Instant): Incident[] {
     // The kernel names the group in most reports; where it held the report back, a counter may tell whose it was.
     const outside = (logged.victim.memcg ?? logged.memcgSeen) !== undefined;
-    if (!outside && this.#strays.length < mostStrays) {
-      this.#strays.push({ logged, dueAtMs: now.monotonicMs + this.#settleMs });
-      return this.judgeStrays(now);
-    }
+    if (!outside && this.#strays.add(logged, now)) return this.judgeStrays(now);
     this.#ledger.account(this.#timesCounted(logged), now);
     return [tellOutside(logged, now)];
   }
@@ -182,12 +177,12 @@ export class Cases {
 
   /** Victims of whom it is open where they lived. */
   get strays(): VictimLogged[] {
-    return this.#strays.map(({ logged }) => logged);
+    return this.#strays.all;
   }
 
   /** Takes up those of an earlier run. */
-  resumeStrays(strays: readonly VictimLogged[], { monotonicMs }: Instant): void {
-    this.#strays = strays.map((logged) => ({ logged, dueAtMs: monotonicMs + this.#settleMs }));
+  resumeStrays(strays: readonly VictimLogged[], now: Instant): void {
+    for (const logged of strays) this.#strays.add(logged, now);
   }
 
   /** Whether it is open who the victim of a kill in this container was. */
@@ -215,7 +210,7 @@ export class Cases {
 
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
   get dueAtMs(): number | undefined {
-    const due = [...this.#waiting, ...this.#strays].flatMap(({ dueAtMs }) => dueAtMs ?? []);
+    const due = [...this.#waiting, this.#strays].flatMap(({ dueAtMs }) => dueAtMs ?? []);
     return due.length === 0 ? undefined : Math.min(...due);
   }
 
@@ -294,7 +289,8 @@ export class Cases {
       this.#ledger.account(times, now);
     }
     if (named !== undefined || !this.#witnesses.isKernelLogUp()) return;
-    this.#strays.shift();
+    // Where the machine's kills are counted, those that are left over tell which strays are told.
+    if (this.#ledger.total === undefined) this.#strays.dropOldest();
     this.#unnamedAtMs = now.monotonicMs;
   }
 
@@ -386,29 +382,25 @@ export class Cases {
    * those of kills that were told unnamed. Returns its case.
    */
   #assignStrays(now: Instant): Case | undefined {
-    if (this.#strays.length === 0 || now.monotonicMs - this.#unnamedAtMs < straysComeWithinMs) return undefined;
+    if (this.#strays.dueAtMs === undefined || now.monotonicMs - this.#unnamedAtMs < straysComeWithinMs)
+      return undefined;
     const unnamed = [...this.#waiting].filter((open) => countUnnamed(open) > 0);
     const [open] = unnamed;
     if (open === undefined || unnamed.length > 1) return undefined;
     if (!this.#ledger.isBalanced && (open.dueAtMs ?? Infinity) > now.monotonicMs) return undefined;
-    const lastAtMs = Math.max(...open.counted.map(({ atMs }) => atMs)) + clockGrainMs;
-    const fitting = this.#strays.filter(({ logged }) => logged.atMs <= lastAtMs).slice(0, countUnnamed(open));
-    open.named.push(...fitting.map(({ logged }) => logged));
-    this.#strays = this.#strays.filter((stray) => !fitting.includes(stray));
+    open.named.push(...this.#strays.takeFor(open));
     return open;
   }
 
   /** A victim of whom no counter tells lived outside of containers, or in one that is gone with its counter. */
   #settleStrays(now: Instant): Incident[] {
     const unnamedWait = [...this.#waiting].some((open) => countUnnamed(open) > 0);
-    if (unnamedWait && now.monotonicMs !== Infinity) {
-      for (const stray of this.#strays) stray.dueAtMs = Math.max(stray.dueAtMs, now.monotonicMs + this.#settleMs);
-    }
-    const due = this.#strays.filter(({ dueAtMs }) => dueAtMs <= now.monotonicMs);
-    this.#strays = this.#strays.filter(({ dueAtMs }) => dueAtMs > now.monotonicMs);
+    if (unnamedWait && now.monotonicMs !== Infinity) this.#strays.putOff(now);
     // Where the machine has counted no kill that is not told yet, this one is told already.
-    const untold = due.filter(() => this.#ledger.total === undefined || this.#ledger.takeOne(-Infinity, Infinity));
-    return untold.map(({ logged }) => tellOutside(logged, now));
+    const untold = this.#strays
+      .takeDue(now)
+      .filter(() => this.#ledger.total === undefined || this.#ledger.takeOne(-Infinity, Infinity));
+    return untold.map((logged) => tellOutside(logged, now));
   }
 }
 

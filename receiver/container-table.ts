@@ -1,5 +1,6 @@
 import type { Instant } from './instant.ts';
 import { begin, end, followClockBack, reconcile, remove, type Life, type Transition } from './life.ts';
+import type { StuckSightings } from './memory-stuck.ts';
 import type { ContainerFacts, Observation, RuntimeName } from './observation.ts';
 import { WallClock } from './wall-clock.ts';
 import { makeWorkload, type Workload } from './workload.ts';
@@ -19,8 +20,8 @@ export interface Container {
   /** When its present memory cgroup was made, where we saw that: begin of the kernel's own counters. */
   memcgSinceMs?: number;
   workload: Workload;
-  /** When it was last seen out of memory with nothing to kill. */
-  stuckAtMs?: number;
+  /** That it was seen out of memory with nothing to kill. */
+  stuck?: StuckSightings;
   /** Its own memory limit when it was last read; absent where there is none. */
   limitBytes?: number;
   /** When we learned that it neither runs nor has a memory cgroup. */

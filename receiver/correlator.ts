@@ -1,18 +1,16 @@
 import { Cases, type Witnesses } from './cases.ts';
 import { identifyMemcg } from './cgroup/identity.ts';
 import type { Container, ContainerTable } from './container-table.ts';
-import type { Incident, MemoryStuck } from './incident.ts';
+import type { Incident } from './incident.ts';
 import type { Instant } from './instant.ts';
 import { Ledger } from './ledger.ts';
 import type { Life } from './life.ts';
 import type { NothingKillableLogged, Observation, VictimLogged } from './observation.ts';
+import { noteStuck } from './memory-stuck.ts';
 import { PidTable } from './pid-table.ts';
 
 /** The log tells of a main process's kill by another clock than the runtime of its end. */
 const endToldWithinMs = 5_000;
-
-/** What nobody saw for so long is over. */
-const stuckEndsAfterMs = 60_000;
 
 /**
  * Joins what several witnesses saw of one death into one incident. Pure but for its memory: time is an argument, and
@@ -49,7 +47,8 @@ export class Correlator {
     const container = this.#table.get(observation.containerId);
     if (container === undefined) return [];
     if (observation.kind === 'memory_stuck') {
-      return tellStuck(container, { ...observation, evidence: ['memory_events'] }, now);
+      const { atMs, reason, memcg } = observation;
+      return noteStuck(container, { atMs, reason, memcg, evidence: ['memory_events'] }, now);
     }
     const turned = transitions.flatMap((transition) => this.cases.turn(transition, now));
     return [...turned, ...this.cases.observe(observation, container, now)];
@@ -92,7 +91,7 @@ export class Correlator {
     const container = this.#table.adopt({ containerId, runtime, atMs }, now.wallMs);
     return container === undefined
       ? []
-      : tellStuck(container, { atMs, reason: kind, evidence: ['kernel_log'], memcg }, now);
+      : noteStuck(container, { atMs, reason: kind, evidence: ['kernel_log'], memcg }, now);
   }
 
   /** The kernel log names groups and processes, not containers. */
@@ -115,20 +114,6 @@ export class Correlator {
 /** The pid of a process that has ended can be another's by now. */
 function hasLivedAt({ endedAtMs }: Life, atMs: number): boolean {
   return endedAtMs === undefined || atMs - endedAtMs <= endToldWithinMs;
-}
-
-/** Once for as long as it goes on. */
-function tellStuck(
-  container: Container,
-  seen: Pick<MemoryStuck, 'atMs' | 'reason' | 'evidence' | 'memcg'>,
-  now: Instant,
-): MemoryStuck[] {
-  const { atMs, reason, evidence, memcg } = seen;
-  const goesOn = container.stuckAtMs !== undefined && Math.abs(atMs - container.stuckAtMs) < stuckEndsAfterMs;
-  container.stuckAtMs = atMs;
-  if (goesOn) return [];
-  const { limitBytes } = container;
-  return [{ kind: 'memory_stuck', container, atMs, observedAtMs: now.wallMs, reason, evidence, memcg, limitBytes }];
 }
 
 function idIn(observation: Observation): string | undefined {

@@ -77,6 +77,8 @@ const caseSchema = z.object({
   stopped: z.boolean(),
   mainProcess: z.object({ alive: z.boolean(), atMs: number }).optional(),
   initKilled: z.object({ evidence: z.array(evidence), scope }).optional(),
+  maybeInitKilled: z.object({ evidence: z.array(evidence), scope, atMs: number }).optional(),
+  mainPid: amount.optional(),
   ended: z.object({ atMs: number, observedAtMs: number }).optional(),
   endTold: z.boolean(),
 });
@@ -99,6 +101,7 @@ const containerSchema = z.object({
   }),
   limitBytes: amount.optional(),
   goneAtMs: number.optional(),
+  stuck: z.object({ sinceMs: number, lastMs: number, count: amount, told: z.boolean() }).optional(),
   groups: z.array(
     z.object({
       memcg: z.string(),
@@ -202,7 +205,7 @@ function plain(key: string, value: unknown): unknown {
 
 /** What is known of a container, with its groups' counters and its cases as they are at this moment. */
 export function stateOf(container: Container, groups: readonly KnownGroup[], cases: readonly Case[]): ContainerState {
-  const { id, runtime, name, image, life, runtimeRestartCount, memcgSinceMs, workload, limitBytes, goneAtMs } =
+  const { id, runtime, name, image, life, runtimeRestartCount, memcgSinceMs, workload, limitBytes, goneAtMs, stuck } =
     container;
   return {
     id,
@@ -215,6 +218,7 @@ export function stateOf(container: Container, groups: readonly KnownGroup[], cas
     workload,
     limitBytes,
     goneAtMs,
+    stuck,
     groups: [...groups],
     cases: cases.map((open) => stateOfCase(open, life)),
   };

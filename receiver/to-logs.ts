@@ -12,6 +12,7 @@ import type {
   NodeOomKill,
   OomKill,
 } from './incident.ts';
+import { identifyMemcg } from './cgroup/identity.ts';
 import { scopeName, type events } from './metadata.ts';
 import type { Resources } from './resources.ts';
 import { toHrTime } from './metrics-frame.ts';
@@ -108,7 +109,7 @@ function tellNodeOomKill({ incidentId, scope, named }: NodeOomKill): Told {
   return {
     eventName: 'system.oom_kill',
     severity: SeverityNumber.ERROR,
-    body: `The kernel's OOM killer killed ${printableName(victim.comm)} (pid ${victim.pid}), of no container${whoseLimit(scope)}.`,
+    body: `The kernel's OOM killer killed ${printableName(victim.comm)} (pid ${victim.pid}), ${whereLived(named)}${whoseLimit(scope)}.`,
     attributes: {
       'oom.incident.id': incidentId,
       'oom.scope': scope,
@@ -118,6 +119,12 @@ function tellNodeOomKill({ incidentId, scope, named }: NodeOomKill): Told {
       'error.type': 'oom_killed',
     },
   };
+}
+
+function whereLived({ victim, memcgSeen }: NodeOomKill['named']): string {
+  const memcg = victim.memcg ?? memcgSeen;
+  if (memcg === undefined) return 'in which container or group is not known';
+  return identifyMemcg(memcg).containerId === undefined ? 'of no container' : 'of a container that is not kept';
 }
 
 function tellMemoryStuck({ container, reason, evidence, memcg, limitBytes }: MemoryStuck): Told {

@@ -36,6 +36,9 @@ const floodMs = 10;
 /** When to look again after a hint: the runtime or the counter can be ahead of the log. */
 const looksAgainAfterMs = [2, 10, 30, 100, 300];
 
+/** Later a pid can be another process's. */
+const pidIsSameForMs = 5_000;
+
 /** Groups of victims that wait for the rest of their report; more than one or two only if the log is forged. */
 const mostGroups = 1_000;
 
@@ -220,8 +223,9 @@ export class KernelLogSource implements Source {
   }
 
   /** A victim is soon gone from /proc: by the time that its report is whole, it may be too late to ask for its group. */
-  #seeGroup({ text, facility = 0 }: KernelMessage): void {
-    const pid = facility === 0 ? /\bKilled process (\d{1,10}) \(/.exec(text)?.[1] : undefined;
+  #seeGroup({ text, facility = 0, ...at }: KernelMessage): void {
+    const isNew = this.#clocks.wallMs() - this.#timeOf(at) < pidIsSameForMs;
+    const pid = isNew && facility === 0 ? /\bKilled process (\d{1,10}) \(/.exec(text)?.[1] : undefined;
     const memcg = pid === undefined ? undefined : readMemcgOf(this.#options.hostRoot, Number(pid));
     if (memcg === undefined) return;
     if (this.#groups.size >= mostGroups) this.#groups.clear();

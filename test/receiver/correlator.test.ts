@@ -506,9 +506,26 @@ describe('Correlator', () => {
       atMs,
       invocation: { at: {}, oomMemcg },
     });
-    const said = [logged(4000), logged(4500, '/system.slice'), logged(5000, `/docker/${id}`), stuck(5001)];
+    const own = `/docker/${id}`;
+    const said = [logged(4000), logged(4500, '/system.slice'), logged(5000, own), logged(6000, own), stuck(6001)];
     const told = said.flatMap((observation) => receiver.take(observation));
-    assert.deepEqual(told.map(summarize), ['memory_stuck nothing_killable']);
+    assert.deepEqual(
+      told.map((incident) => [summarize(incident), incident.atMs]),
+      [['memory_stuck nothing_killable', 6000]],
+    );
+  });
+
+  it('does not call a container stuck of which the log says once that nothing can be killed', () => {
+    const receiver = makeReceiver({ isKernelLogUp: true });
+    for (const observation of running) receiver.take(observation);
+    const invocation = { at: {}, oomMemcg: `/docker/${id}` };
+    const once = [5000, 5100].map(
+      (atMs) => ({ kind: 'nothing_killable', source: 'kernel_log', atMs, invocation }) as const,
+    );
+    assert.deepEqual(
+      once.flatMap((observation) => receiver.take(observation)),
+      [],
+    );
   });
 
   it('tells an exit that only an inspection knew of', () => {
@@ -718,6 +735,11 @@ describe('Correlator', () => {
       for (const observation of [...known, exited(5000, 0), ...again]) receiver.take(observation);
       const told = [started(5150), exited(5230, 137)].flatMap((late) => receiver.take(late, 5900));
       assert.deepEqual(told.map(summarize), ['restart', 'oom_kill init', 'exit oom_killed oom_container']);
+    });
+
+    it('names nobody where more victims without a group than kills could be meant', () => {
+      const strays = [kernelTotal(5000, 42), strayOf(4998, 90), strayOf(4999, 71), counted(5001)];
+      assert.deepEqual(tellWith(...strays).toSorted(), ['node_oom_kill unknown', 'oom_kill child - unknown']);
     });
 
     it('waits for what a source that is about to begin has seen before, but for 5 s at most', () => {
