@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { eventually } from './eventually.ts';
+import { eventually, patience } from './eventually.ts';
 import { startGrpcEndpoint, type OtlpEndpoint } from './otlp-endpoint.ts';
 import type { ReceivedLog, ReceivedMetric } from './otlp-decoding.ts';
 
@@ -139,9 +139,11 @@ function configuration(
     ...(output === undefined ? {} : { file: { path: output } }),
   };
   const storage = stateFolder === undefined ? {} : { storage: 'file_storage' };
+  // Where everything takes ten times as long, so do a runtime's events and the reading of the log.
+  const patient = patience > 1 ? { settle_time: '8s' } : {};
   const pipeline = { receivers: ['container_lifecycle'], exporters: Object.keys(exporters) };
   return {
-    receivers: { container_lifecycle: { collection_interval: '500ms', ...storage, ...receiver } },
+    receivers: { container_lifecycle: { collection_interval: '500ms', ...patient, ...storage, ...receiver } },
     exporters,
     ...(stateFolder === undefined ? {} : { extensions: { file_storage: { directory: stateFolder } } }),
     service: {
