@@ -17,4 +17,4 @@ echo "vm: kernel $kernel, cgroup v2: ${tests[*]}"
 # Emulated: programs run 10 to 20 times slower, and the tests wait so much longer.
 # The bundle runs with the Node on the PATH.
 exec test/vm/vm-run -t 1500 -k "$kernel" -e PATH="$PWD/node_modules/.bin:$PATH" -e CI="${CI:-}" -e EXIT137_PATIENCE=15 -e EXIT137_TRIES=2000 -e EXIT137_CACHE="${EXIT137_CACHE:-/var/cache/exit137}" \
-  node_modules/.bin/node --test --test-reporter=./test/helpers/reporter.ts "${tests[@]}"
+  test/vm/run-tests "${tests[@]}"
