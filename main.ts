@@ -123,9 +123,10 @@ function endOnFault(logger: Logger): void {
 
 /** The table that a person sees who has given no configuration. */
 async function showFindings({ receivers }: ServiceConfig): Promise<void> {
+  process.stderr.write(`exit137 ${version}\n`);
   for (const { config } of receivers.values()) {
     const findings = await probe(config as ReceiverConfig);
-    process.stderr.write(`exit137 ${version}\n${renderFindings(findings, { colour: stderrColour, advice: false })}\n`);
+    process.stderr.write(`${renderFindings(findings, { colour: stderrColour, advice: false })}\n`);
   }
 }
 

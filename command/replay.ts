@@ -5,6 +5,7 @@ import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import { eventLine } from '../pipelines/exporters/debug/event-line.ts';
 import { colourful, plain } from '../pipelines/exporters/debug/style.ts';
 import { logsRequest } from '../pipelines/exporters/sending/otlp-json.ts';
+import type { LogPosition } from '../receiver/kernel/kmsg-record.ts';
 import { readPageSize } from '../receiver/kernel/page-size.ts';
 import { Replay, type Replayed } from '../receiver/replay.ts';
 
@@ -59,12 +60,19 @@ function summarize(kills: number, files: readonly string[]): string {
 }
 
 function renderText(colours: boolean): (replayed: Replayed) => string {
-  return ({ record }) => eventLine(record, { attributes: 'none', style: colours ? colourful : plain });
+  const style = colours ? colourful : plain;
+  return ({ record, at }) => eventLine(record, { attributes: 'none', style, time: timeOf(at) });
+}
+
+/** A log can be of any day; without a date its times count from the boot, and stand as dmesg writes them. */
+function timeOf({ wallTimeMs, monotonicUs }: LogPosition): string {
+  if (wallTimeMs !== undefined) return new Date(wallTimeMs).toISOString();
+  return monotonicUs === undefined ? '-' : `[${(monotonicUs / 1e6).toFixed(6).padStart(12)}]`;
 }
 
 /** The time is left open where the log does not give its date. */
-function renderJson({ record, dated }: Replayed): string {
-  const told: ReadableLogRecord = dated ? record : { ...record, hrTime: [0, 0] };
+function renderJson({ record, at }: Replayed): string {
+  const told: ReadableLogRecord = at.wallTimeMs === undefined ? { ...record, hrTime: [0, 0] } : record;
   return `${JSON.stringify(logsRequest([told]))}\n`;
 }
 

@@ -15,10 +15,10 @@ import { LogsBuilder } from './to-logs.ts';
 /** A log can tell of more containers than a node has at a time. */
 const mostContainers = 10_000;
 
-/** A record of a log that was read, and whether the log gave it a date: else its time counts from the boot. */
+/** A record of a log that was read, and when it was as far as the log tells: the date, else the time since the boot. */
 export interface Replayed {
   record: ReadableLogRecord;
-  dated: boolean;
+  at: LogPosition;
 }
 
 /**
@@ -63,8 +63,7 @@ export class Replay {
           ? { kind: event.kind, source, atMs, victim: event }
           : { kind: 'nothing_killable', source, atMs, invocation: event.invocation };
       const incidents: Incident[] = [...this.#correlator.take(logged, now), ...this.#correlator.settle(now)];
-      const dated = event.at.wallTimeMs !== undefined;
-      return incidents.map((incident) => ({ record: this.#logs.of(incident), dated }));
+      return incidents.map((incident) => ({ record: this.#logs.of(incident), at: event.at }));
     });
   }
 }

@@ -41,6 +41,9 @@ const ATTRIBUTES: Record<DebugConfig['verbosity'], EventLineOptions['attributes'
 /** A reader that is this far behind loses lines: they must not fill our memory. */
 const MAX_UNREAD_BYTES = 1024 * 1024;
 
+/** Narrower terminals break the lines themselves. */
+const MIN_COLUMNS = 40;
+
 /** The column of names grows no wider than this. */
 const MAX_WHO_WIDTH = 36;
 
@@ -97,7 +100,8 @@ export class DebugExporter implements Exporter {
       attributes: ATTRIBUTES[this.#verbosity],
       style: this.#style(),
       whoWidth: this.#whoWidth,
-      ...(isTTY === true && columns !== undefined && { columns }),
+      // A terminal without a size says 0.
+      ...(isTTY === true && columns !== undefined && columns > 0 && { columns: Math.max(columns, MIN_COLUMNS) }),
     };
   }
 

@@ -39,7 +39,7 @@ describe('replay', () => {
     const { written, told } = await run([file]);
     assert.match(
       written,
-      /^00:00:03\.091 {2}ERROR {2}container\.oom_kill {2}container \(7c1f9d0e2b3a\) {2}.* process hog /,
+      /^\[ {4}3\.091534\] {2}ERROR {2}container\.oom_kill {2}container \(7c1f9d0e2b3a\) {2}.* process hog /,
     );
     assert.equal(told, `1 OOM kill in ${file}`);
   });

@@ -31,8 +31,8 @@ describe('Replay', () => {
         attributesOf(told, 'process.pid', 'process.executable.name'),
         victims.map(({ pid, comm }) => [pid, comm]),
       );
-      for (const { record, dated } of told) {
-        assert.equal(dated, false);
+      for (const { record, at } of told) {
+        assert.equal(at.wallTimeMs, undefined);
         const { attributes, resource, eventName } = record;
         if (attributes['oom.constraint'] === undefined) continue;
         assert.equal(attributes['oom.scope'], limitScope);
@@ -74,7 +74,7 @@ describe('Replay', () => {
       'Nov 12 20:13:52 node-7 kernel: Memory cgroup out of memory: Killed process 134 (hog) total-vm:21492kB, anon-rss:20224kB, file-rss:264kB, shmem-rss:0kB, UID:0 pgtables:76kB oom_score_adj:0',
     );
     assert.deepEqual(attributesOf([told!], 'oom.scope', 'process.pid', 'container.id'), [['unknown', 134, undefined]]);
-    assert.equal(told!.dated, true);
+    assert.ok(told!.at.wallTimeMs !== undefined);
     assert.equal(told!.record.eventName, 'system.oom_kill');
   });
 

@@ -12,6 +12,8 @@ export interface EventLineOptions {
   style: Style;
   /** Columns of the terminal: what does not fit goes on, indented, below. Without it a line is as long as it is. */
   columns?: number;
+  /** What stands for the time of day. */
+  time?: string;
   /** Whom a record is about is padded to this width, so that what follows stands in one column. */
   whoWidth?: number;
 }
@@ -53,7 +55,7 @@ export function eventLine(record: ReadableLogRecord, options: EventLineOptions):
   const severity = safeText(record.severityText ?? severityName(record.severityNumber), 8).padEnd(5);
   const eventName = safeText(record.eventName ?? 'log', 64).padEnd(EVENT_NAME_WIDTH);
   const pieces: Piece[] = [
-    { text: timeText(toMs(record.hrTime)), look: 'dim' },
+    { text: options.time ?? timeText(toMs(record.hrTime)), look: 'dim' },
     { text: severity, look: severityLook(record.severityNumber) },
     { text: eventName, look: 'bold' },
     { text: whoOf(record).padEnd(whoWidth) },

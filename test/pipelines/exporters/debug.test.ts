@@ -75,6 +75,9 @@ test('lines are as long as they are, but on a terminal', async () => {
   const onTerminal = setUp({}, { isTTY: true, columns: 80 });
   await onTerminal.exporter.consumeLogs([makeLog()]);
   assert.ok(onTerminal.written().split('\n').length > 2);
+  const withoutSize = setUp({}, { isTTY: true, columns: 0 });
+  await withoutSize.exporter.consumeLogs([makeLog()]);
+  assert.equal(withoutSize.written().split('\n').length, 2);
 });
 
 test('a reader that does not read costs lines, which are counted, and not memory', async () => {
