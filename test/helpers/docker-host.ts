@@ -126,7 +126,7 @@ export async function untilReady(pid: number): Promise<void> {
     const caught = /^SigCgt:\s*([0-9a-f]+)$/m.exec(status)?.[1];
     const mask = 1n << BigInt(constants.signals.SIGUSR1 - 1);
     // Before it is replaced by memhog, the process is the runtime's, which takes signals for itself.
-    return (status.startsWith('Name:\tmemhog\n') && (BigInt(`0x${caught ?? '0'}`) & mask) !== 0n) || undefined;
+    return (!/^Name:\t(?:runc|crun|exe\n)/.test(status) && (BigInt(`0x${caught ?? '0'}`) & mask) !== 0n) || undefined;
   });
 }
 
