@@ -40,6 +40,22 @@ export interface ContainerFacts {
   /** As the user wrote it: `registry/name:tag`, `name@sha256:…` or an image id. */
   image?: string;
   labels?: Readonly<Record<string, string>>;
+  /** Whose part it is in Kubernetes; absent for a container that no kubelet made. */
+  pod?: PodFacts;
+  /** True for a pod's sandbox (pause container), which is no container of the user's. */
+  sandbox?: boolean;
+}
+
+/** A container's place in Kubernetes, as the kubelet wrote it into the runtime's labels: hostile text all of it. */
+export interface PodFacts {
+  /** As in the API and in `k8s.pod.uid`; of a static pod the 32 hex digits that its manifest hashes to. */
+  uid: string;
+  namespace?: string;
+  name?: string;
+  /** Absent for the sandbox. */
+  containerName?: string;
+  /** Restarts of this container within its pod, counted by the kubelet; 0 for the first instance. */
+  restartCount?: number;
 }
 
 /** The runtime was asked for the present state of a container: after a start, at first sight, after a gap. */
