@@ -1,4 +1,5 @@
 import type { ContainerFacts } from '../observation.ts';
+import { readPodLabels } from '../pod-labels.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
 
 /** Bounds of text that users give; in UTF-16 code units. */
@@ -15,14 +16,21 @@ interface UserText {
   name?: unknown;
   image?: unknown;
   labels?: Iterable<readonly [string, unknown]>;
+  /** Of the runtime's, where it keeps them apart from labels. */
+  annotations?: Readonly<Record<string, unknown>>;
 }
 
-/** Bounds what users called a container; what is cut or left out is told. Empty text is absent. */
+/**
+ * Bounds what users called a container, and reads its place in Kubernetes; what is cut or left out is told. Empty text
+ * is absent.
+ */
 export function boundFacts(
-  { name, image, labels }: UserText,
+  { name, image, labels, annotations = {} }: UserText,
   onBadInput: OnBadInput,
-): Pick<ContainerFacts, 'name' | 'image' | 'labels'> {
+): Pick<ContainerFacts, 'name' | 'image' | 'labels' | 'pod' | 'sandbox'> {
   return {
+    // Of all labels: a kubelet's may be beyond those that are kept.
+    ...(labels && readPodLabels(Object.fromEntries(labels), annotations, onBadInput)),
     // Docker writes its names with a leading slash in some answers and without it in others.
     name: textOf(typeof name === 'string' ? name.replace(/^\//, '') : name, longest.name, 'container name', onBadInput),
     image: textOf(image, longest.image, 'image name', onBadInput),
