@@ -70,6 +70,16 @@ export function openCase(container: Container, life?: Life, before?: Case): Case
   };
 }
 
+/** Whether a kill of it is to be told. */
+export function hasOpenKills({ counted, named }: Case): boolean {
+  return counted.length + named.length > 0;
+}
+
+/** Whether something of it is to be told. */
+export function isOpen(open: Case): boolean {
+  return hasOpenKills(open) || (open.ended !== undefined && !open.endTold);
+}
+
 /** Exit code of a main process that a SIGKILL ended, or that exits so itself: the runtime does not tell them apart. */
 export const exitCodeOfSigkill = 137;
 

@@ -1,4 +1,4 @@
-import { Cases, type Witnesses } from './cases.ts';
+import { Cases } from './cases.ts';
 import { identifyMemcg } from './cgroup/identity.ts';
 import type { Container, ContainerTable } from './container-table.ts';
 import type { Incident } from './incident.ts';
@@ -8,6 +8,7 @@ import type { Life } from './life.ts';
 import type { NothingKillableLogged, Observation, VictimLogged } from './observation.ts';
 import { noteStuck } from './memory-stuck.ts';
 import { PidTable } from './pid-table.ts';
+import type { Witnesses } from './waiting-cases.ts';
 
 /** The log tells of a main process's kill by another clock than the runtime of its end. */
 const endToldWithinMs = 5_000;

@@ -1,5 +1,5 @@
 import type { Container } from './container-table.ts';
-import type { LimitScope as ScopeOfPath } from './cgroup/identity.ts';
+import type { ScopeOfPath } from './cgroup/identity.ts';
 import type { StuckReason } from './cgroup/oom-counter.ts';
 import type { Life } from './life.ts';
 import type { VictimLogged } from './observation.ts';

@@ -129,13 +129,13 @@ function qosOf(name: string): QosClass {
 }
 
 /** Whose memory limit was hit, by the names of `oom.scope`; a cpuset's shows in the constraint, not in a path. */
-export type LimitScope = 'container' | 'pod' | 'node_allocatable' | 'nested' | 'node' | 'unknown';
+export type ScopeOfPath = 'container' | 'pod' | 'node_allocatable' | 'nested' | 'node' | 'unknown';
 
 /**
  * Tells whose limit `oomMemcg` is; seen from the victim's container where `taskMemcg` tells which that is. `node` is
  * the root group, and any container in which the whole Kubernetes node or container engine of the victim runs.
  */
-export function scopeOfLimit(oomMemcg: string, taskMemcg: string = oomMemcg): LimitScope {
+export function scopeOfLimit(oomMemcg: string, taskMemcg: string = oomMemcg): ScopeOfPath {
   if (oomMemcg === '/') return 'node';
   const { containerMemcg, podMemcg, kubepodsMemcg } = identifyMemcg(taskMemcg);
   if (containerMemcg !== undefined) {

@@ -1,0 +1,106 @@
+import type { Case } from './case.ts';
+import { isRunning, type Container } from './container-table.ts';
+import type { Instant } from './instant.ts';
+import type { LifeCases } from './life-cases.ts';
+import { countUnnamed } from './oom-kills.ts';
+
+/**
+ * How long a kill waits for the runtime to tell which process is the container's main one, or that it ended: a busy
+ * Docker is seconds late. Without either, nobody could look whether it was spared.
+ */
+const mainProcessToldWithinMs = 5_000;
+
+/** One kill after the other must not put off the first for longer. */
+const mostWaitMs = 5_000;
+
+/** A container that a working runtime has not told of for so long is none of its own. */
+const othersAfterMs = 60_000;
+
+/** Which witnesses can be expected to speak now. */
+export interface Witnesses {
+  /** A runtime that tells of containers. */
+  isRuntimeUp(): boolean;
+  /** The kernel log, which names each victim. */
+  isKernelLogUp(): boolean;
+  /** One of them is about to begin: what it saw of the time before is not told yet. */
+  isBeginning(): boolean;
+}
+
+/** The cases in which something is open, also of lives that were followed by another, and when each is judged on what there is. */
+export class WaitingCases {
+  readonly #settleMs: number;
+  readonly #lives: LifeCases;
+  readonly #witnesses: Witnesses;
+  readonly #waiting = new Set<Case>();
+
+  constructor(settleMs: number, lives: LifeCases, witnesses: Witnesses) {
+    this.#settleMs = settleMs;
+    this.#lives = lives;
+    this.#witnesses = witnesses;
+  }
+
+  /** Those of one container. */
+  of(container: Container): Case[] {
+    return [...this.#waiting].filter((open) => open.container === container);
+  }
+
+  /** Those with kills that nobody named. */
+  get unnamed(): Case[] {
+    return [...this.#waiting].filter((open) => countUnnamed(open) > 0);
+  }
+
+  /** When the first of them is due, if any is, by the monotonic clock. */
+  get dueAtMs(): number | undefined {
+    const due = [...this.#waiting].flatMap(({ dueAtMs }) => dueAtMs ?? []);
+    return due.length === 0 ? undefined : Math.min(...due);
+  }
+
+  /** Those that have waited long enough. Containers that the runtime called out of memory have the first claim. */
+  takeDue(now: Instant): Case[] {
+    return [...this.#waiting]
+      .filter(({ dueAtMs }) => dueAtMs !== undefined && dueAtMs <= now.monotonicMs)
+      .filter((open) => !this.#waitsForBeginning(open, now))
+      .toSorted((a, b) => Number(b.hintedAtMs !== undefined) - Number(a.hintedAtMs !== undefined));
+  }
+
+  /** Something of it is open; it is due after the settle time, or when it was due before. */
+  add(open: Case, { monotonicMs }: Instant): void {
+    this.#add(open, monotonicMs + this.#settleMs);
+  }
+
+  /** A kill of it is open, which may wait longer for the runtime; one after the other must not put off the first. */
+  awaitKills(open: Case, now: Instant): void {
+    const awaitsRuntime = this.expectsRuntime(open.container, now);
+    const waitMs = awaitsRuntime ? Math.max(this.#settleMs, mainProcessToldWithinMs) : this.#settleMs;
+    open.killsDueByMs ??=
+      now.monotonicMs + Math.max(waitMs, this.#witnesses.isBeginning() ? mostWaitMs : Math.min(2 * waitMs, mostWaitMs));
+    open.dueAtMs = undefined;
+    this.#add(open, Math.min(now.monotonicMs + waitMs, open.killsDueByMs));
+  }
+
+  /** Nothing of it is open any more. */
+  remove(open: Case): void {
+    open.dueAtMs = undefined;
+    this.#waiting.delete(open);
+  }
+
+  /** Whether the runtime is still to tell that the container runs, which brings its name, or its main process. */
+  expectsRuntime(container: Container, { wallMs }: Instant): boolean {
+    const { life, memcgSinceMs, workload } = container;
+    const mayTell = isRunning(container) || this.#witnesses.isRuntimeUp();
+    const isTold = isRunning(container) && this.#lives.mainPidOf(container) !== undefined;
+    const sinceMs = Math.max(life?.startedAtMs ?? 0, memcgSinceMs ?? 0, workload.firstSeenAtMs);
+    return mayTell && !isTold && wallMs - sinceMs < othersAfterMs;
+  }
+
+  #add(open: Case, untilMs: number): void {
+    open.dueAtMs = Math.min(open.dueAtMs ?? Infinity, untilMs);
+    this.#waiting.add(open);
+  }
+
+  #waitsForBeginning(open: Case, { monotonicMs }: Instant): boolean {
+    if (!this.#witnesses.isBeginning() || (open.killsDueByMs ?? -Infinity) <= monotonicMs) return false;
+    open.dueAtMs = monotonicMs + this.#settleMs;
+    return true;
+  }
+}
