@@ -1,6 +1,8 @@
 import { exitCodeOfSigkill, hintOf, type Case, type CountedKills } from './case.ts';
 import { scopeOfLimit } from './cgroup/identity.ts';
 import type { Container } from './container-table.ts';
+import { joinGroupKills, joinGroups } from './group-kills.ts';
+import { idOfCounted, idOfNamed } from './incident-id.ts';
 import type { Evidence, LimitScope, OomKill } from './incident.ts';
 import type { Instant } from './instant.ts';
 import type { Life } from './life.ts';
@@ -54,8 +56,8 @@ export function tellKills(open: Case, now: Instant, due: boolean, logRead: boole
 
 /** The first that was counted is the first that was named. */
 function pairUp({ counted, named }: Case): Death[] {
-  const rises = mergeGroupKills(counted).flatMap((rise) => Array.from({ length: rise.processes }, () => rise));
-  const logged = named.toSorted((a, b) => a.atMs - b.atMs);
+  const rises = joinGroupKills(counted).flatMap((rise) => Array.from({ length: rise.processes }, () => rise));
+  const logged = joinGroups(named).toSorted((a, b) => a.atMs - b.atMs);
   return Array.from({ length: Math.max(rises.length, logged.length) }, (_, index) => ({
     counted: rises[index],
     named: logged[index],
@@ -82,14 +84,9 @@ function noteMainProcess(open: Case, kills: readonly OomKill[]): void {
   open.maybeInitKilled = { evidence: unknown.evidence, scope: unknown.scope, atMs: unknown.atMs };
 }
 
-/** The kernel counts the victims of a group kill one by one: a reading can fall between them. */
-function mergeGroupKills(rises: CountedKills[]): CountedKills[] {
-  if (rises.length < 2 || !rises.some(({ group }) => group === true)) return rises;
-  const processes = rises.reduce((sum, rise) => sum + rise.processes, 0);
-  return [{ ...rises[0]!, processes, group: true, ownLimitHit: rises.some(({ ownLimitHit }) => ownLimitHit) }];
-}
-
 function isComplete({ counted, named }: Death, { container }: Case, logRead: boolean): boolean {
+  // A group kill was counted that the log has not announced yet.
+  if (named !== undefined && counted?.group === true && named.victim.invocation?.oomGroup === undefined) return false;
   return (named !== undefined || !logRead) && (counted !== undefined || container.memcg === undefined);
 }
 
@@ -186,19 +183,6 @@ function evidenceOf(open: Case, { counted, named }: Death, atMs: number): Eviden
     ['exit_status', ended !== undefined || mainProcess?.alive === false],
   ];
   return witnesses.flatMap(([evidence, given]) => (given ? evidence : []));
-}
-
-function idOfCounted(container: Container, { atMs, group }: CountedKills, index: number): string {
-  return `${container.id.slice(0, 12)}-${Math.round(atMs * 1000).toString(36)}-${group === true ? 0 : index}`;
-}
-
-/** The same for all victims of one invocation, and the same again whenever the same log is read. */
-export function idOfNamed({ victim, bootId, atMs }: VictimLogged): string {
-  const { invocation, pid } = victim;
-  const { monotonicUs = Math.round(atMs * 1000) } = (invocation ?? victim).at;
-  // Dates of log files are in seconds: several invocations can have the same.
-  const asked = invocation === undefined ? pid : (invocation.triggerPid ?? 0);
-  return `${bootId?.slice(0, 8) ?? 'log'}-${monotonicUs.toString(36)}-${asked}`;
 }
 
 /** What was told on one witness's word, the other may still tell. */

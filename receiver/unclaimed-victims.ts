@@ -1,9 +1,10 @@
 import type { Case } from './case.ts';
+import { idOfNamed } from './incident-id.ts';
 import type { NodeOomKill } from './incident.ts';
 import type { Instant } from './instant.ts';
 import type { Ledger } from './ledger.ts';
 import type { VictimLogged } from './observation.ts';
-import { idOfNamed, scopeOfNamed } from './oom-kills.ts';
+import { scopeOfNamed } from './oom-kills.ts';
 import { Strays } from './strays.ts';
 import type { WaitingCases } from './waiting-cases.ts';
 

@@ -29,6 +29,8 @@ export interface OomInvocation {
   pids?: ReadonlySet<number>;
   /** Group that was killed as a whole, because memory.oom.group is set there. */
   oomGroup?: string;
+  /** Pid of its first victim, where the report was held back and only the group's announcement is known. */
+  firstVictimPid?: number;
 }
 
 /** Stands for "no limit": LONG_MAX pages or bytes, which pages of 4 to 64 KiB and old kernels print differently. */

@@ -58,6 +58,8 @@ export class OomReports {
   #choices: Choice[] = [];
   /** Not yet given out, because the next line may tell that its whole group is killed. */
   #victim: { told: OomVictim; dump?: OomDump; waited: number } | undefined;
+  /** The one that was given out last, whose group can be announced late: a slow console holds the kernel up. */
+  #given: { told: OomVictim; dump?: OomDump } | undefined;
   #group: GroupKill | undefined;
   /** The last victims, to tell who was told twice. */
   #recent: OomVictim[] = [];
@@ -92,6 +94,7 @@ export class OomReports {
     for (const choice of this.#choices) this.#giveUnconfirmed(choice);
     this.#choices = [];
     this.#dump = undefined;
+    this.#given = undefined;
     this.#group = undefined;
     return this.#takeOut();
   }
@@ -162,6 +165,8 @@ export class OomReports {
 
   #openDump(message: KernelMessage): OomDump {
     this.#giveVictim();
+    // The kernel announces the group before it serves the next one that is out of memory.
+    this.#given = undefined;
     this.#group = undefined;
     const at = positionOf(message);
     this.#dumpLast = at;
@@ -309,20 +314,25 @@ export class OomReports {
     const match = /^Tasks in (\/[^]*) are going to be killed due to memory\.oom\.group set$/.exec(message.text);
     if (match === null) return false;
     const path = match[1]!;
-    const held = this.#victim;
+    const held = this.#victim ?? this.#givenBefore(message);
     const memcg = held?.told.invocation?.oomGroup === undefined ? held?.told.memcg : undefined;
     const isFirst = held !== undefined && (memcg === undefined || isWithin(memcg, path));
     const at = positionOf(message);
     const dump = isFirst ? held.dump : undefined;
     // A victim that seemed to belong to the group before, because nothing stood between, is the first of this one.
     const own = isFirst && memcg !== undefined ? held.told.invocation : undefined;
-    const invocation: OomInvocation = { ...(own ?? { at: isFirst ? held.told.at : at }), oomGroup: path };
-    if (isFirst) held.told = { ...held.told, memcg: memcg ?? path, invocation };
+    const heldBack = isFirst ? { at: held.told.at, firstVictimPid: held.told.pid } : { at };
+    const invocation: OomInvocation = { ...(own ?? heldBack), oomGroup: path };
+    if (isFirst && held === this.#victim) held.told = { ...held.told, memcg: memcg ?? path, invocation };
     const pids = new Set(isFirst ? [held.told.pid] : []);
     const memcgOom = isFirst ? held.told.memcgOom : undefined;
     this.#giveVictim();
     this.#group = { invocation, path, dump, memcgOom, pids, last: at };
     return true;
+  }
+
+  #givenBefore(message: KernelMessage): { told: OomVictim; dump?: OomDump } | undefined {
+    return this.#given !== undefined && !isLater(this.#given.told.at, message, reportUs) ? this.#given : undefined;
   }
 
   #hold(told: OomVictim, dump: OomDump | undefined): void {
@@ -341,6 +351,7 @@ export class OomReports {
   #giveVictim(): void {
     if (this.#victim === undefined) return;
     this.#out.push(this.#victim.told);
+    this.#given = this.#victim;
     this.#victim = undefined;
   }
 

@@ -415,6 +415,22 @@ describe('Correlator', () => {
     );
   });
 
+  it('gives a kill that was counted beside a group kill an id of its own', () => {
+    const receiver = makeReceiver();
+    const read = [
+      counted(5700, 2, { oomGroupKills: 0 }),
+      counted(5701, 2, { oomGroupKills: 1 }),
+      counted(5703, 1, { oomGroupKills: 0 }),
+    ];
+    for (const observation of [...running, ...read]) receiver.take(observation);
+    const kills = receiver.settle().filter((incident) => incident.kind === 'oom_kill');
+    const ofGroup = kills.filter(({ group }) => group === true);
+    assert.equal(kills.length, 4);
+    assert.equal(ofGroup.length, 3, 'of a reading before, one at most is the first of the group');
+    assert.equal(new Set(ofGroup.map(({ incidentId }) => incidentId)).size, 1);
+    assert.equal(new Set(kills.map(({ incidentId }) => incidentId)).size, 2);
+  });
+
   it('believes a hint about the time of a kill only', () => {
     for (const [hintMs, atMs] of [
       [3001, 3001],
@@ -873,6 +889,46 @@ describe('Correlator', () => {
           assert.deepEqual(tellWith(...shuffled).toSorted(), tellWith(...scenario).toSorted());
         }),
       );
+    });
+
+    it('gives a victim that the log names in a reading with a group kill the id of its own invocation', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const memcg = `/docker/${id}`;
+      const group = { ...named(5000, 71).victim.invocation!, oomGroup: memcg };
+      const logged = [named(4999, 75), ...[71, 72, 73].map((pid) => named(5000, pid, { invocation: group }))];
+      for (const observation of [...known, ...logged, counted(5001, 5, { oomGroupKills: 1 })])
+        receiver.take(observation);
+      const kills = receiver.settle().filter((incident) => incident.kind === 'oom_kill');
+      assert.deepEqual(
+        kills.map(({ named: { victim } = {}, group: ofGroup }) => [victim?.pid, ofGroup]),
+        [
+          [75, false],
+          [71, true],
+          [72, true],
+          [73, true],
+        ],
+      );
+      assert.equal(new Set(kills.map(({ incidentId }) => incidentId)).size, 2);
+    });
+
+    it('gives all victims of a group kill one id where the group is announced after the first of them', () => {
+      for (const invocation of [{ ...named(5000, 71).victim.invocation!, triggerPid: 71 }, undefined]) {
+        const receiver = makeReceiver({ isKernelLogUp: true });
+        const first = named(5000, 71, { invocation });
+        const { at } = invocation ?? first.victim;
+        const group = { ...(invocation ?? { at, firstVictimPid: 71 }), oomGroup: `/docker/${id}` };
+        const others = [72, 73].map((pid) => named(5300, pid, { invocation: group }));
+        for (const observation of [...known, first, counted(5001, 4, { oomGroupKills: 1 })]) receiver.take(observation);
+        const told = [
+          ...[mainProcess(5010, false), ...others].flatMap((late) => receiver.take(late)),
+          ...receiver.settle(),
+        ];
+        const kills = told.filter((incident) => incident.kind === 'oom_kill');
+        assert.deepEqual(
+          kills.map(({ incidentId, group: ofGroup }) => [incidentId, ofGroup]),
+          [71, 72, 73].map(() => [kills[0]!.incidentId, true]),
+        );
+      }
     });
 
     it('gives the victims of one invocation one id, and the same again when the log is read again', () => {

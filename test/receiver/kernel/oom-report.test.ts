@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import * as fc from 'fast-check';
 import type { OomVictim } from '../../../receiver/kernel/oom-event.ts';
+import { LogLineReader } from '../../../receiver/kernel/log-line.ts';
 import { OomReports } from '../../../receiver/kernel/oom-report.ts';
 import { known, readLog, readVictims } from './reading.ts';
 
@@ -253,6 +254,25 @@ describe('kills of a whole group', () => {
       [20, 'hog', '/docker/b', '/docker/b'],
       [21, 'hog', '/docker/b', '/docker/b'],
     ]);
+  });
+
+  it('join the first victim of a group that is announced after it was given out, by the place of its invocation', () => {
+    for (const before of [[begin(), usage, summary(8)], []]) {
+      const lines = kmsg([...before, killed(8), group('/docker/a'), killed(8), killed(5)]);
+      const reports = new OomReports(4096);
+      const reader = new LogLineReader(() => 0);
+      const events = lines.flatMap((line) => {
+        const message = reader.read(line)!;
+        const told = reports.feed(message);
+        return message.text.includes('Killed process 8') ? [...told, ...reports.settle()] : told;
+      });
+      const [first, second, ...others] = [...events, ...reports.flush()].filter((event) => event.kind === 'oom_victim');
+      assert.deepEqual([first!.pid, first!.invocation?.oomGroup, second!.pid, others], [8, undefined, 5, []]);
+      const { at, oomGroup, firstVictimPid, ...rest } = second!.invocation!;
+      const { at: atOfFirst, ...restOfFirst } = first!.invocation ?? { at: first!.at };
+      assert.deepEqual(known([at, oomGroup, rest]), known([atOfFirst, '/docker/a', restOfFirst]));
+      assert.equal(firstVictimPid, before.length === 0 ? 8 : undefined);
+    }
   });
 
   it('end with the table of tasks, and with a pause', () => {
