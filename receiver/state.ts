@@ -3,7 +3,7 @@ import { openCase, type Case } from './case.ts';
 import { isRunning, type Container } from './container-table.ts';
 import type { Life } from './life.ts';
 import type { VictimLogged } from './observation.ts';
-import type { KnownGroup } from './sources/memcg.ts';
+import type { KnownGroup } from './sources/memcg-group.ts';
 
 /** Of the form of the state. Keys may be added to a version; whatever changes the meaning of one is another version. */
 const version = 1;

@@ -1,20 +1,21 @@
-import { readFileSync, watch, type FSWatcher } from 'node:fs';
-import { join } from 'node:path';
 import { aborted } from '../../pipelines/component.ts';
 import { describeError } from '../../pipelines/errors.ts';
-import { parseAmount, smallest } from '../cgroup/flat-keyed.ts';
 import { findHierarchy, type Hierarchy } from '../cgroup/hierarchy.ts';
-import { FileReader, KeptFile } from '../cgroup/kept-file.ts';
+import { FileReader } from '../cgroup/kept-file.ts';
+import { LimitsAbove } from '../cgroup/limits-above.ts';
 import type { MemoryReading } from '../cgroup/memory-reading.ts';
 import { MemoryV1, MemoryV1Parsers } from '../cgroup/memory-v1.ts';
 import { MemoryV2, MemoryV2Parsers } from '../cgroup/memory-v2.ts';
-import { OomCounter, OomCounterParsers, type OomRise, type TakenCounts } from '../cgroup/oom-counter.ts';
+import { OomCounter, OomCounterParsers } from '../cgroup/oom-counter.ts';
 import { CgroupTree, type CgroupNode } from '../cgroup/tree.ts';
 import { VmstatOomKills } from '../cgroup/vmstat.ts';
-import { findMainProcess } from '../main-process.ts';
 import type { Emit } from '../observation.ts';
 import type { Source } from '../source.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
+import { OomCounts } from './memcg-counts.ts';
+import { ContainerGroup, type KnownGroup } from './memcg-group.ts';
+import { LooksAgain } from './memcg-looks.ts';
+import { ProcessSightings } from './memcg-processes.ts';
 
 export interface MemcgOptions {
   /** Where the host's root file system is seen from here. */
@@ -27,42 +28,6 @@ export interface MemcgOptions {
   maxGroups: number;
   onBadInput: OnBadInput;
 }
-
-/** A group as it was read last, to go on from there. The inode tells it from a successor of the same name. */
-export interface KnownGroup {
-  memcg: string;
-  inode: number;
-  taken: TakenCounts;
-}
-
-/** A container's group and what is read of it. */
-interface Watched {
-  readonly node: CgroupNode;
-  readonly containerId: string;
-  readonly memory: MemoryV1 | MemoryV2;
-  /** Of the group itself first; then of groups nested in it, where counters are local. */
-  readonly counters: OomCounter[];
-  /** Notices of the kernel that memory.events has changed (v2). */
-  notices?: FSWatcher;
-  /** When its processes were told last. */
-  processesToldAtMs: number;
-  /** Host pid of its main process, once that was seen. */
-  mainPid?: number;
-  /** So often it is still looked for. */
-  looksForMain: number;
-}
-
-/** When a new group is looked at for its main process, each look after the one before. */
-const looksForMainAfterMs = [10, 30, 100];
-
-/** A group can stay empty, and a container that shares the host's PID namespace has no main process that could be found. */
-const mostLooksForMain = 12;
-
-/** Where kills follow each other, the processes of a group are told no more often than this. */
-const tellsProcessesEveryMs = 100;
-
-/** When to look again for a kill that another witness has told of, or that only the machine's count shows so far. */
-const looksAgainAfterMs = [2, 10, 30, 100, 300];
 
 /** Of hints that come in a bunch one has all groups read, the others that of their container. */
 const looksOnceInMs = 5;
@@ -80,17 +45,17 @@ export class MemcgSource implements Source {
   readonly name = 'memcg';
   readonly #options: MemcgOptions;
   readonly #reader: FileReader;
-  readonly #watched = new Map<string, Watched>();
+  readonly #watched = new Map<string, ContainerGroup>();
   readonly #intervals: NodeJS.Timeout[] = [];
   /** Groups on v2 whose notices could not be asked for yet. */
-  readonly #unnotified = new Set<Watched>();
-  /** Groups in which no main process was seen yet. */
-  readonly #withoutMain = new Set<Watched>();
+  readonly #unnotified = new Set<ContainerGroup>();
+  readonly #processes: ProcessSightings;
+  readonly #counts: OomCounts;
+  readonly #looksAgain = new LooksAgain(() => this.look());
   readonly #oomParsers = new OomCounterParsers();
   readonly #v1Parsers: MemoryV1Parsers;
   readonly #v2Parsers: MemoryV2Parsers;
-  /** memory.max of the groups above containers (v2). */
-  readonly #limits = new Map<CgroupNode, KeptFile>();
+  readonly #limits: LimitsAbove;
   #vmstat: VmstatOomKills;
   #hierarchy: Hierarchy | undefined;
   #tree: CgroupTree | undefined;
@@ -103,10 +68,6 @@ export class MemcgSource implements Source {
   #isOpen = false;
   #leavesOut = false;
   #discounted: (containerId: string) => void = () => {};
-  /** Kills in the machine's count that no group's counter has shown yet; below 0 until that count is read again. */
-  #unexplained = 0;
-  #lookingAgain: NodeJS.Timeout | undefined;
-  #lookingForMain: NodeJS.Timeout | undefined;
   /** When a hint made us look last. */
   #lookedAtMs = -Infinity;
 
@@ -119,7 +80,26 @@ export class MemcgSource implements Source {
     const onMalformed = (path: string): void => onBadInput('malformed cgroup file', printable(path));
     this.#v1Parsers = new MemoryV1Parsers(onMalformed);
     this.#v2Parsers = new MemoryV2Parsers(onMalformed);
+    this.#limits = new LimitsAbove(this.#reader);
     this.#vmstat = new VmstatOomKills(this.#reader, options.hostRoot);
+    const emit: Emit = (observation) => this.#emit(observation);
+    this.#processes = new ProcessSightings(options.hostRoot, emit);
+    this.#counts = this.#makeCounts(emit);
+  }
+
+  #makeCounts(emit: Emit): OomCounts {
+    return new OomCounts({
+      groups: this.#watched,
+      countsNested: () => this.#countsNested,
+      emit,
+      guarded: (read) => this.#guarded(read),
+      gone: (node) => this.#tree?.recheck(node),
+      rose: (group, oomKills) => {
+        this.#looksAgain.unexplained -= oomKills;
+        this.#processes.tell(group);
+      },
+      discounted: (containerId) => this.#discounted(containerId),
+    });
   }
 
   async observe(emit: Emit, up: () => void, signal: AbortSignal): Promise<void> {
@@ -139,10 +119,10 @@ export class MemcgSource implements Source {
       this.#readVmstat();
       this.#tree.open();
       this.#isOpen = true;
-      if (this.#known !== undefined) this.#countAll();
+      if (this.#known !== undefined) this.#counts.countAll();
       this.#known = undefined;
       this.#intervals.push(setInterval(() => this.#poll(), pollIntervalMs));
-      this.#intervals.push(setInterval(() => this.#countAll(), readsAllEveryMs));
+      this.#intervals.push(setInterval(() => this.#counts.countAll(), readsAllEveryMs));
       if (sampleIntervalMs > 0) this.#intervals.push(setInterval(() => this.#sample(), sampleIntervalMs));
       up();
       await aborted(signal);
@@ -157,10 +137,10 @@ export class MemcgSource implements Source {
     const nowMs = performance.now();
     const isOneOfMany = nowMs - this.#lookedAtMs < looksOnceInMs;
     if (!isOneOfMany) this.#lookedAtMs = nowMs;
-    const unexplained = isOneOfMany ? this.#unexplained : this.look();
+    const unexplained = isOneOfMany ? this.#looksAgain.unexplained : this.look();
     const watched = this.#watched.get(containerId);
-    if (watched !== undefined) this.#tellProcesses(watched);
-    if (unexplained > 0 || watched === undefined || this.#count(watched) === 0) this.#lookAgain(0, true);
+    if (watched !== undefined) this.#processes.tell(watched);
+    if (unexplained > 0 || watched === undefined || this.#counts.count(watched) === 0) this.#looksAgain.hint();
   }
 
   /** Before it observes: all groups that an earlier run knew, to count on from there. */
@@ -176,7 +156,7 @@ export class MemcgSource implements Source {
   /** The groups of a container, for a later run to count on from there. */
   groupsOf(containerId: string): readonly KnownGroup[] {
     const watched = this.#watched.get(containerId);
-    return watched === undefined ? (this.#known?.get(containerId) ?? []) : knownOf(watched);
+    return watched === undefined ? (this.#known?.get(containerId) ?? []) : watched.known;
   }
 
   /** Whether `groupsOf` knows every group that was there when it was read last. */
@@ -190,7 +170,7 @@ export class MemcgSource implements Source {
     if (watched === undefined) return undefined;
     const { memory, node } = watched;
     return this.#guarded(() =>
-      memory instanceof MemoryV1 ? memory.read(Date.now()) : memory.read(Date.now(), this.#limitAbove(node)),
+      memory instanceof MemoryV1 ? memory.read(Date.now()) : memory.read(Date.now(), this.#limits.read(node)),
     );
   }
 
@@ -210,27 +190,20 @@ export class MemcgSource implements Source {
       this.#hierarchy?.version === 1
         ? new MemoryV1(this.#reader, this.#v1Parsers, node.dir, fresh)
         : new MemoryV2(this.#reader, this.#v2Parsers, node.dir, fresh);
-    const watched: Watched = {
-      node,
-      containerId,
-      memory,
-      counters: [],
-      processesToldAtMs: 0,
-      looksForMain: mostLooksForMain,
-    };
+    const watched = new ContainerGroup(node, containerId, memory);
     this.#watched.set(containerId, watched);
-    this.#withoutMain.add(watched);
+    this.#processes.add(watched);
     const runtime = node.identity?.runtime;
     const resumed = this.#knownOf(watched, node) !== undefined;
     this.#emit({ kind: 'memcg_appeared', containerId, runtime, atMs: Date.now(), memcg: node.path, fresh, resumed });
     this.#watchEvents(watched);
     this.#addCounter(watched, node, fresh);
     if (!fresh) return;
-    this.#count(watched);
-    this.#lookForMainSoon();
+    this.#counts.count(watched);
+    this.#processes.lookForMainSoon();
   }
 
-  #addCounter(watched: Watched, node: CgroupNode, fresh: boolean): void {
+  #addCounter(watched: ContainerGroup, node: CgroupNode, fresh: boolean): void {
     const beganSince = fresh || this.#known !== undefined;
     const counter = new OomCounter(this.#reader, this.#oomParsers, this.#hierarchy!, node, beganSince);
     watched.counters.push(counter);
@@ -239,39 +212,24 @@ export class MemcgSource implements Source {
     else if (!beganSince) this.#guarded(() => counter.begin());
   }
 
-  #knownOf({ containerId }: Watched, { path, inode }: CgroupNode): KnownGroup | undefined {
+  #knownOf({ containerId }: ContainerGroup, { path, inode }: CgroupNode): KnownGroup | undefined {
     return this.#known?.get(containerId)?.find((known) => known.memcg === path && known.inode === inode);
   }
 
   /** The poll of the machine's count finds the kills of a group that cannot be watched, only later. */
-  #watchEvents(watched: Watched): void {
+  #watchEvents(watched: ContainerGroup): void {
     if (this.#hierarchy?.version === 1) return;
-    this.#unnotified.add(watched);
-    try {
-      const notices = watch(join(watched.node.dir, 'memory.events'), { persistent: false }, () =>
-        this.#noticed(watched),
-      );
-      notices.on('error', () => {
-        notices.close();
-        this.#unnotified.add(watched);
-      });
-      watched.notices = notices;
-      this.#unnotified.delete(watched);
-    } catch {
-      // A group has no such file until its parent is given the memory controller, which can be after it was made.
-    }
+    const noticed = (): void => this.#noticed(watched);
+    const lost = (): void => void this.#unnotified.add(watched);
+    if (watched.watchEvents(noticed, lost)) this.#unnotified.delete(watched);
+    else this.#unnotified.add(watched);
   }
 
   #removed(node: CgroupNode): void {
-    this.#limits.get(node)?.close();
-    this.#limits.delete(node);
-    const watched = this.#watchedOf(node);
+    this.#limits.forget(node);
+    const watched = this.#counts.groupOf(node);
     if (watched === undefined) return;
-    if (watched.node !== node) {
-      const index = watched.counters.findIndex((counter) => counter.node === node);
-      if (index >= 0) watched.counters.splice(index, 1)[0]?.close();
-      return;
-    }
+    if (watched.node !== node) return watched.dropCounterOf(node);
     this.#close(watched);
     this.#watched.delete(watched.containerId);
     const { containerId } = watched;
@@ -281,8 +239,9 @@ export class MemcgSource implements Source {
   #poll(): void {
     this.#tree?.rescan();
     for (const watched of this.#unnotified) this.#watchEvents(watched);
-    for (const watched of this.#withoutMain) this.#tellProcesses(watched);
-    if (this.look() > 0 && this.#lookingAgain === undefined) this.#lookAgain(0, false);
+    this.#processes.lookForMain();
+    this.look();
+    this.#looksAgain.search();
   }
 
   /**
@@ -292,134 +251,20 @@ export class MemcgSource implements Source {
   look(): number {
     if (this.#tree === undefined) return 0;
     const rise = this.#countMachine();
-    if (rise !== 0 || this.#unexplained > 0) this.#countAll();
-    return this.#unexplained;
+    if (rise !== 0 || this.#looksAgain.unexplained > 0) this.#counts.countAll();
+    return this.#looksAgain.unexplained;
   }
 
   /** The kernel says that a group's events have changed. Whose kills they are is certain once the machine's are known. */
-  #noticed(watched: Watched): void {
+  #noticed(watched: ContainerGroup): void {
     this.#countMachine();
-    this.#count(watched);
+    this.#counts.count(watched);
   }
 
   #countMachine(): number | undefined {
     const rise = this.#readVmstat();
-    // Whatever a group has shown by now is in the machine's count.
-    this.#unexplained = rise === undefined ? 0 : Math.max(0, this.#unexplained + rise);
+    this.#looksAgain.count(rise);
     return rise;
-  }
-
-  #countAll(): void {
-    for (const watched of this.#watched.values()) this.#count(watched);
-  }
-
-  /**
-   * A hint can come before the kill, and a kill be seen in the machine's count before the group's. Kills that no group
-   * shows on the last look happened outside of containers, or their group is gone.
-   */
-  #lookAgain(look: number, hinted: boolean): void {
-    clearTimeout(this.#lookingAgain);
-    this.#lookingAgain = undefined;
-    const delayMs = looksAgainAfterMs[look];
-    if (delayMs === undefined) {
-      this.#unexplained = 0;
-      return;
-    }
-    this.#lookingAgain = setTimeout(() => {
-      this.#lookingAgain = undefined;
-      if (this.look() > 0 || hinted) this.#lookAgain(look + 1, hinted);
-    }, delayMs);
-  }
-
-  /** Reads a container's counters; returns by how much they rose. */
-  #count(watched: Watched): number {
-    let counted = 0;
-    // A copy, because a group that turns out to be gone takes its counter out of the list.
-    for (const counter of watched.counters.slice()) {
-      const totals = this.#guarded(() => counter.read() ?? 'gone');
-      if (totals === 'gone') this.#tree?.recheck(counter.node);
-      if (totals === 'gone' || totals === undefined) continue;
-      // A container inside this one is in this one's counter on v2: what it counts by itself is discounted here.
-      if (!this.#countsNested) for (const inner of this.#containersIn(watched.node)) counted += this.#count(inner);
-      const rise = counter.take(totals);
-      this.#tellStuck(watched, counter);
-      if (rise === undefined) continue;
-      counted += rise.oomKills;
-      this.#tellRise(watched, counter.node, rise);
-    }
-    return counted;
-  }
-
-  #tellRise(watched: Watched, { path: memcg }: CgroupNode, rise: OomRise): void {
-    const { node, containerId, memory } = watched;
-    this.#unexplained -= rise.oomKills;
-    if (!this.#countsNested) this.#discount(node, rise);
-    const limitBytes = this.#guarded(() => memory.readLimit());
-    this.#tellProcesses(watched);
-    this.#emit({ kind: 'oom_kills_counted', containerId, atMs: Date.now(), memcg, ...rise, limitBytes });
-  }
-
-  /** Told again with each reading: only so can others know when it is over. */
-  #tellStuck({ containerId }: Watched, counter: OomCounter): void {
-    const reason = counter.stuck();
-    if (reason === undefined) return;
-    this.#emit({ kind: 'memory_stuck', containerId, atMs: Date.now(), memcg: counter.node.path, reason });
-  }
-
-  /** A new container's first process follows at once, and can be killed before the next poll. */
-  #lookForMainSoon(look = 0): void {
-    const delayMs = looksForMainAfterMs[look];
-    if (delayMs === undefined || (look === 0 && this.#lookingForMain !== undefined)) return;
-    this.#lookingForMain = setTimeout(() => {
-      this.#lookingForMain = undefined;
-      for (const watched of this.#withoutMain) this.#tellProcesses(watched);
-      this.#lookForMainSoon(look + 1);
-    }, delayMs);
-  }
-
-  /** Of those that the kernel kills without a report it tells the pid alone: who lives where must be known before. */
-  #tellProcesses(watched: Watched): void {
-    const { containerId, node, processesToldAtMs } = watched;
-    const atMs = Date.now();
-    if (Math.abs(atMs - processesToldAtMs) < tellsProcessesEveryMs) return;
-    const pids = [...listPids(node)];
-    if (pids.length > 0) watched.mainPid ??= this.#findMain(watched);
-    if (watched.mainPid !== undefined || --watched.looksForMain <= 0) this.#withoutMain.delete(watched);
-    if (pids.length === 0) return;
-    watched.processesToldAtMs = atMs;
-    this.#emit({ kind: 'processes_seen', containerId, atMs, pids, mainPid: watched.mainPid });
-  }
-
-  #findMain({ node }: Watched): number | undefined {
-    // crun puts the processes of a container into a group of their own below it.
-    const dirs = [node, ...node.children.values()].map(({ dir }) => dir);
-    for (const dir of dirs) {
-      const pid = findMainProcess(this.#options.hostRoot, dir);
-      if (pid !== undefined) return pid;
-    }
-    return undefined;
-  }
-
-  #discount(node: CgroupNode, rise: OomRise): void {
-    const outer = node.parent?.container;
-    if (outer === undefined) return;
-    const watched = this.#watchedOf(outer);
-    watched?.counters[0]?.discount(rise);
-    if (watched !== undefined) this.#discounted(watched.containerId);
-    this.#discount(outer, rise);
-  }
-
-  #containersIn(node: CgroupNode): Watched[] {
-    return Array.from(node.children.values()).flatMap((child) => {
-      const watched = child.identity === undefined ? undefined : this.#watchedOf(child);
-      return watched === undefined ? this.#containersIn(child) : [watched];
-    });
-  }
-
-  #watchedOf(node: CgroupNode): Watched | undefined {
-    const containerId = node.container?.identity?.containerId;
-    const watched = containerId === undefined ? undefined : this.#watched.get(containerId);
-    return watched?.node === node.container ? watched : undefined;
   }
 
   /** By how much the machine's count rose since it was read last; undefined where it cannot be read. */
@@ -436,16 +281,6 @@ export class MemcgSource implements Source {
     for (const { memory } of this.#watched.values()) this.#guarded(() => memory.sample());
   }
 
-  /** The smallest limit on the way from the group's parent to the root (v2). */
-  #limitAbove({ parent }: CgroupNode): number | undefined {
-    if (parent?.parent === undefined) return undefined;
-    let file = this.#limits.get(parent);
-    if (file === undefined)
-      this.#limits.set(parent, (file = new KeptFile(this.#reader, join(parent.dir, 'memory.max'))));
-    const content = file.read();
-    return smallest(content === undefined ? undefined : parseAmount(content), this.#limitAbove(parent));
-  }
-
   /** Where counters are local, groups nested in a container's are counted each by itself. */
   get #countsNested(): boolean {
     return this.#hierarchy?.localEvents === true;
@@ -460,49 +295,26 @@ export class MemcgSource implements Source {
     }
   }
 
-  #close(watched: Watched): void {
-    const { memory, counters, notices } = watched;
+  #close(watched: ContainerGroup): void {
     this.#unnotified.delete(watched);
-    this.#withoutMain.delete(watched);
-    notices?.close();
-    memory.close();
-    for (const counter of counters) counter.close();
+    this.#processes.remove(watched);
+    watched.close();
   }
 
   #release(): void {
     if (this.knowsAll && this.#isOpen) {
-      this.#known = new Map(Array.from(this.#watched, ([containerId, watched]) => [containerId, knownOf(watched)]));
+      this.#known = new Map(Array.from(this.#watched, ([containerId, watched]) => [containerId, watched.known]));
     }
     this.#isOpen = false;
     this.#leavesOut = false;
     for (const interval of this.#intervals.splice(0)) clearInterval(interval);
-    clearTimeout(this.#lookingAgain);
-    clearTimeout(this.#lookingForMain);
-    this.#lookingForMain = undefined;
+    this.#looksAgain.close();
     this.#tree?.close();
     this.#tree = undefined;
     for (const watched of this.#watched.values()) this.#close(watched);
     this.#watched.clear();
-    for (const file of this.#limits.values()) file.close();
-    this.#limits.clear();
+    this.#processes.close();
+    this.#limits.close();
     this.#emit = () => {};
   }
-}
-
-function knownOf({ counters }: Watched): KnownGroup[] {
-  return counters.flatMap(({ node: { path: memcg, inode }, taken }) =>
-    taken === undefined ? [] : { memcg, inode, taken },
-  );
-}
-
-/** Host pids in a group and in those below it that are no containers of their own; none where it is gone. */
-function* listPids({ dir, children }: CgroupNode): Generator<number> {
-  let text = '';
-  try {
-    text = readFileSync(join(dir, 'cgroup.procs'), 'latin1');
-  } catch {
-    // Gone.
-  }
-  for (const pid of text.split('\n')) if (Number(pid) > 0) yield Number(pid);
-  for (const child of children.values()) if (child.identity === undefined) yield* listPids(child);
 }
