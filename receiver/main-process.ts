@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readProcesses } from './cgroup/process-list.ts';
 
 /** Bit of SIGKILL in the masks of /proc/<pid>/status: signal n is bit n − 1. */
 const sigkillBit = 1n << 8n;
@@ -169,23 +170,18 @@ const mostProcesses = 64;
  *     NSpid:	4711	1
  */
 export function findMainProcess(rootPath: string, groupDir: string): number | undefined {
-  let pids: string[];
-  try {
-    pids = readFileSync(join(groupDir, 'cgroup.procs'), 'latin1').split('\n', mostProcesses);
-  } catch {
-    return undefined;
-  }
+  const { pids } = readProcesses(groupDir, mostProcesses);
   const firsts = pids.flatMap((pid) => {
     const namespaces = readNamespacePids(rootPath, pid);
     return namespaces.length > 1 && namespaces.at(-1) === '1' ? [{ pid, depth: namespaces.length }] : [];
   });
   const main = firsts.toSorted((a, b) => a.depth - b.depth)[0];
-  return main && Number(main.pid);
+  return main?.pid;
 }
 
-function readNamespacePids(rootPath: string, pid: string): string[] {
+function readNamespacePids(rootPath: string, pid: number): string[] {
   try {
-    const status = readFileSync(join(rootPath, 'proc', pid, 'status'), 'latin1');
+    const status = readFileSync(join(rootPath, 'proc', String(pid), 'status'), 'latin1');
     return /^NSpid:\s*(.*)$/m.exec(status)?.[1]?.split('\t') ?? [];
   } catch {
     return [];

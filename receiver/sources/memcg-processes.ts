@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readProcesses, type ProcessList } from '../cgroup/process-list.ts';
 import type { CgroupNode } from '../cgroup/tree.ts';
 import { findMainProcess } from '../main-process.ts';
 import type { Emit } from '../observation.ts';
+import { printable, type OnBadInput } from './bad-input.ts';
 import type { ContainerGroup } from './memcg-group.ts';
 
 /** When a new group is looked at for its main process, each look after the one before. */
@@ -13,6 +13,10 @@ const mostLooksForMain = 12;
 
 /** Where kills follow each other, the processes of a group are told no more often than this. */
 const tellsEveryMs = 100;
+
+/** More processes of one container are not told, and no more groups in it are read: it can make as many as it likes. */
+const mostProcesses = 1_000;
+const mostGroups = 100;
 
 /** What was seen in one container's group. */
 interface Sighting {
@@ -30,14 +34,16 @@ interface Sighting {
 export class ProcessSightings {
   readonly #hostRoot: string;
   readonly #emit: Emit;
+  readonly #onBadInput: OnBadInput;
   readonly #sightings = new Map<ContainerGroup, Sighting>();
   /** Groups in which no main process was seen yet. */
   readonly #withoutMain = new Set<ContainerGroup>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(hostRoot: string, emit: Emit) {
+  constructor(hostRoot: string, emit: Emit, onBadInput: OnBadInput) {
     this.#hostRoot = hostRoot;
     this.#emit = emit;
+    this.#onBadInput = onBadInput;
   }
 
   add(group: ContainerGroup): void {
@@ -71,7 +77,8 @@ export class ProcessSightings {
     const sighting = this.#sightings.get(group);
     const atMs = Date.now();
     if (sighting === undefined || Math.abs(atMs - sighting.toldAtMs) < tellsEveryMs) return;
-    const pids = [...listPids(group.node)];
+    const { pids, isCut } = listProcesses(group.node);
+    if (isCut) this.#onBadInput('more processes in a container than are looked at', printable(group.node.path));
     if (pids.length > 0) sighting.mainPid ??= this.#findMain(group.node);
     const { mainPid } = sighting;
     if (mainPid !== undefined || --sighting.looksForMain <= 0) this.#withoutMain.delete(group);
@@ -98,14 +105,20 @@ export class ProcessSightings {
   }
 }
 
-/** Host pids in a group and in those below it that are no containers of their own; none where it is gone. */
-function* listPids({ dir, children }: CgroupNode): Generator<number> {
-  let text = '';
-  try {
-    text = readFileSync(join(dir, 'cgroup.procs'), 'latin1');
-  } catch {
-    // Gone.
+/** Those in a group and in the groups below it that are no containers of their own. */
+function listProcesses(group: CgroupNode): ProcessList {
+  const all: ProcessList = { pids: [], isCut: false };
+  let groups = 0;
+  for (const { dir } of withGroupsBelow(group)) {
+    if (groups++ === mostGroups) return { ...all, isCut: true };
+    const { pids, isCut } = readProcesses(dir, mostProcesses - all.pids.length);
+    all.pids.push(...pids);
+    if (isCut) return { ...all, isCut };
   }
-  for (const pid of text.split('\n')) if (Number(pid) > 0) yield Number(pid);
-  for (const child of children.values()) if (child.identity === undefined) yield* listPids(child);
+  return all;
+}
+
+function* withGroupsBelow(node: CgroupNode): Generator<CgroupNode> {
+  yield node;
+  for (const child of node.children.values()) if (child.identity === undefined) yield* withGroupsBelow(child);
 }

@@ -83,7 +83,7 @@ export class MemcgSource implements Source {
     this.#limits = new LimitsAbove(this.#reader);
     this.#vmstat = new VmstatOomKills(this.#reader, options.hostRoot);
     const emit: Emit = (observation) => this.#emit(observation);
-    this.#processes = new ProcessSightings(options.hostRoot, emit);
+    this.#processes = new ProcessSightings(options.hostRoot, emit, onBadInput);
     this.#counts = this.#makeCounts(emit);
   }
 

@@ -92,6 +92,22 @@ for (const version of [1, 2] as const) {
       assert.equal(seen.killed(idOf(1)), 0);
     });
 
+    it('tells the first thousand processes of a container, and once that there are more', async (t) => {
+      const host = new FakeHost(t, version);
+      const pids = (from: number, count: number) => Array.from({ length: count }, (_, n) => `${from + n}\n`).join('');
+      host.make(idOf(1), { 'cgroup.procs': pids(4_000_000, 600) });
+      host.make(`${idOf(1)}/nested`, { 'cgroup.procs': pids(4_100_000, 600) });
+      const seen = await observe(t, host);
+      seen.source.lookAt(idOf(1));
+      const told = seen.all.find((one) => one.kind === 'processes_seen');
+      assert.equal(told?.pids.length, 1000);
+      assert.equal(told.pids.at(-1), 4_100_399);
+      assert.deepEqual(
+        seen.warnings().map(({ what }) => what),
+        ['more processes in a container than are looked at'],
+      );
+    });
+
     it('leaves out of a reading what is malformed, and tells it once', async (t) => {
       const host = new FakeHost(t, version);
       host.make(idOf(1), { 'memory.stat': 'anon\ntotal_rss 12x\nfile 4096\ncache 4096\n' });
