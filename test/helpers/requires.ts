@@ -1,10 +1,21 @@
 import { accessSync, closeSync, constants, existsSync, openSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { collectorBinary } from './collector-binary.ts';
+import { helmBinary } from './helm-binary.ts';
 
 /** A thing of the machine without which a test cannot run. */
 type Requirement =
-  'root' | 'cgroup-v1' | 'cgroup-v2' | 'kmsg' | 'image' | 'docker' | 'containerd' | 'podman' | 'bundle' | 'collector';
+  | 'root'
+  | 'cgroup-v1'
+  | 'cgroup-v2'
+  | 'kmsg'
+  | 'image'
+  | 'docker'
+  | 'containerd'
+  | 'podman'
+  | 'bundle'
+  | 'collector'
+  | 'helm';
 
 /** Each tells what of it is missing on this machine, or nothing. */
 const missing: Record<Requirement, () => string | undefined> = {
@@ -18,6 +29,7 @@ const missing: Record<Requirement, () => string | undefined> = {
   podman: () => missing.root() ?? missingProgram('podman', 'conmon', 'runc') ?? missing.image(),
   bundle: () => (existsSync('dist/main.mjs') ? undefined : 'dist/main.mjs (npm run build)'),
   collector: () => (existsSync(collectorBinary()) ? undefined : 'an OpenTelemetry Collector (npm run collector)'),
+  helm: () => (existsSync(helmBinary()) ? undefined : 'Helm (npm run helm)'),
 };
 
 /**

@@ -1,0 +1,61 @@
+{{/* What exit137 does with what the tier gives it. `config` of the values is laid on this. */}}
+{{- define "exit137.config" -}}
+{{- $privileges := ne .Values.tier "minimal" -}}
+receivers:
+  container_lifecycle:
+    root_path: /host
+    storage: file_storage
+    sources:
+      # Needs a socket.
+      docker:
+        enabled: {{ $privileges }}
+      # Needs CAP_SYSLOG.
+      kernel_log:
+        enabled: {{ $privileges }}
+
+processors:
+  # A container has the pod's name for a host name.
+  resource/node:
+    attributes:
+      - key: host.name
+        action: update
+        value: ${env:K8S_NODE_NAME}
+      - key: k8s.node.name
+        action: upsert
+        value: ${env:K8S_NODE_NAME}
+  batch: {}
+
+exporters:
+  # A Collector that runs on each node and listens there (hostPort or hostNetwork). Of IPv6 nodes: [${env:HOST_IP}]:4317.
+  otlp_grpc:
+    endpoint: ${env:HOST_IP}:4317
+    tls:
+      insecure: true
+
+extensions:
+  health_check:
+    endpoint: ${env:POD_IP}:{{ .Values.ports.health }}
+  file_storage:
+    directory: /var/lib/exit137
+
+service:
+  extensions: [health_check, file_storage]
+  telemetry:
+    metrics:
+      readers:
+        - pull:
+            exporter:
+              prometheus:
+                # Others ask for it only where there is a Service or a PodMonitor.
+                host: {{ if or .Values.service.enabled .Values.podMonitor.enabled }}${env:POD_IP}{{ else }}localhost{{ end }}
+                port: {{ .Values.ports.metrics }}
+  pipelines:
+    metrics:
+      receivers: [container_lifecycle]
+      processors: [resource/node, batch]
+      exporters: [otlp_grpc]
+    logs:
+      receivers: [container_lifecycle]
+      processors: [resource/node, batch]
+      exporters: [otlp_grpc]
+{{- end -}}

@@ -1,0 +1,82 @@
+{{- define "exit137.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* A release that has the chart's name in its own is not named twice. */}}
+{{- define "exit137.fullname" -}}
+{{- $name := include "exit137.name" . -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "exit137.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "exit137.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "exit137.labels" -}}
+{{ include "exit137.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "exit137.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "exit137.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "exit137.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* The files of the ConfigMap, each laid on the one before. */}}
+{{- define "exit137.args" -}}
+- --config=/etc/exit137/tier.yaml
+{{- if .Values.config }}
+- --config=/etc/exit137/config.yaml
+{{- end }}
+{{- end -}}
+
+{{/* What the configuration refers to as ${env:…}. */}}
+{{- define "exit137.env" -}}
+# Where a Collector on this node listens.
+- name: HOST_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.hostIP
+# Where the kubelet asks for health.
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+- name: K8S_NODE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/*
+Mounts below /proc and /sys/fs/cgroup, of cgroup v1 say, are read-only too where the kubelet can do that (1.31).
+*/}}
+{{- define "exit137.readOnly" -}}
+readOnly: true
+{{- if semverCompare ">=1.31.0-0" .Capabilities.KubeVersion.Version }}
+recursiveReadOnly: IfPossible
+{{- end }}
+{{- end -}}
