@@ -7,6 +7,7 @@ import { colourful, plain } from '../pipelines/exporters/debug/style.ts';
 import { logsRequest } from '../pipelines/exporters/sending/otlp-json.ts';
 import type { LogPosition } from '../receiver/kernel/kmsg-record.ts';
 import { readPageSize } from '../receiver/kernel/page-size.ts';
+import { isJournal } from '../receiver/kernel/text-file.ts';
 import { Replay, type Replayed } from '../receiver/replay.ts';
 
 /** How the records of a replay are written. */
@@ -26,6 +27,8 @@ export interface ReplayOptions {
   /** One line for people, without its newline. */
   tell: (text: string) => void;
 }
+
+const asText = 'journalctl --file=JOURNAL --output=short-iso-precise _TRANSPORT=kernel';
 
 /** Longer lines are cut: no line of the kernel's is a tenth of it. */
 const longestLine = 1024 * 1024;
@@ -79,12 +82,20 @@ function renderJson({ record, at }: Replayed): string {
 async function* linesOf(file: string, stdin: Readable): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let held = '';
+  let isBegin = true;
   for await (const chunk of file === '-' ? stdin : openFile(file)) {
+    if (isBegin && isJournal(chunk as Buffer)) throw noText(file);
+    isBegin = false;
     const lines = `${held}${decoder.decode(chunk as Buffer, { stream: true })}`.split('\n');
     held = lines.pop()!.slice(0, longestLine);
     yield* lines;
   }
   if (held !== '') yield held;
+}
+
+function noText(file: string): Error {
+  const cause = new Error(`it is a binary journal; read it by ${asText} | exit137 replay`);
+  return new Error(file === '-' ? 'cannot read standard input' : `cannot read "${file}"`, { cause });
 }
 
 async function* openFile(file: string): AsyncGenerator {

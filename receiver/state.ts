@@ -115,7 +115,15 @@ const containerSchema = z.object({
 const nodeSchema = z.object({
   bootId: z.string().optional(),
   /** How far the kernel log is told. */
-  log: z.object({ bootId: z.string(), sequence: amount.optional(), monotonicUs: amount.optional() }).optional(),
+  log: z
+    .object({
+      bootId: z.string(),
+      sequence: amount.optional(),
+      monotonicUs: amount.optional(),
+      wallTimeMs: number.optional(),
+      file: z.object({ inode: amount, offset: amount, lineBytes: amount, lineCrc32: amount }).optional(),
+    })
+    .optional(),
   /** Since when the runtime's events are to be told. */
   eventsSinceMs: number.optional(),
   /** All groups that there were are among those of the containers. */

@@ -1,16 +1,16 @@
-import { execFile } from 'node:child_process';
-import { setImmediate } from 'node:timers/promises';
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { LineSplitter } from '../sources/line-splitter.ts';
+import { maxTextLength } from './kmsg-record.ts';
+import { KnownLines } from './known-lines.ts';
 import { LogLineReader } from './log-line.ts';
 import { isOld, type LogSink, type LogStart, type LogTap } from './log-tap.ts';
 
-/** The buffer of a large machine is 16 MB, and each message gets a prefix. */
-const mostBytes = 64 * 2 ** 20;
 const timeoutMs = 5_000;
 
-/** What was read last is found again by so much of its end. */
-const tailCharacters = 2_048;
-
-const linesPerTurn = 500;
+/** So much of what the program says of its failure is told. */
+const mostSaidCharacters = 200;
 
 /** Where dmesg is found, and how it is called: all of the log by syslog(2), as it is. */
 const dmesg: readonly string[] = ['dmesg', '--syslog', '--raw'];
@@ -18,7 +18,7 @@ const dmesg: readonly string[] = ['dmesg', '--syslog', '--raw'];
 /**
  * Reads the kernel log by util-linux' `dmesg`, which asks syslog(2) for the whole of it and needs no device, only
  * CAP_SYSLOG. It can neither wait nor go on from somewhere (only /dev/kmsg can), so that it is run again and again, at
- * 2 to 10 ms of CPU, and what is new is found by what was last before. Lines of util-linux 2.38 on 6.18:
+ * 2 to 10 ms of CPU, and what is new is found by what was there before. Lines of util-linux 2.38 on 6.18:
  *
  *     <3>[21801.513259] Memory cgroup out of memory: Killed process 3700 (tail) total-vm:19076kB, anon-rss:16256kB, …
  */
@@ -30,9 +30,10 @@ export class DmesgProcess implements LogTap {
   readonly #start: LogStart;
   readonly #command: readonly string[];
   readonly #lines = new LogLineReader(() => Date.now());
-  #tail: string | undefined;
-  #lastUs = -1;
+  readonly #known = new KnownLines();
   readonly #closing = new AbortController();
+  #isFirstReading = true;
+  #lastUs = -1;
 
   constructor(start: LogStart, command: readonly string[] = dmesg) {
     this.#start = start;
@@ -42,14 +43,19 @@ export class DmesgProcess implements LogTap {
 
   /** Rejects where dmesg is missing, or the kernel refuses. */
   async read(sink: LogSink): Promise<boolean> {
-    const output = await this.#run();
-    const isFirstReading = this.#tail === undefined;
-    const newFrom = this.#tail ? endOf(this.#tail, output) : -1;
-    const fresh = newFrom === -1 ? output : output.slice(newFrom);
-    // An emptied log has lost nothing that we can see.
-    const lost = this.#tail !== undefined && this.#tail !== '' && newFrom === -1 && output !== '';
-    if (output !== '' || isFirstReading) this.#tail = output.slice(-tailCharacters);
-    await this.#take(fresh.split('\n'), isFirstReading, lost, sink);
+    const [program, ...args] = this.#command;
+    // With three pipes, because a container without devices may lack /dev/null, too.
+    const child = spawn(program!, args, { timeout: timeoutMs, signal: this.#closing.signal });
+    child.stdin.end();
+    const ended = endOf(child);
+    try {
+      // A failure to start it ends its output, too.
+      await this.#takeAll(child.stdout, sink);
+      await ended;
+    } catch (cause) {
+      throw new Error(`cannot run "${this.from}"`, { cause });
+    }
+    this.#isFirstReading = false;
     return false;
   }
 
@@ -57,42 +63,40 @@ export class DmesgProcess implements LogTap {
     this.#closing.abort();
   }
 
-  async #take(lines: readonly string[], isFirstReading: boolean, lost: boolean, sink: LogSink): Promise<void> {
-    const afterUs = this.#lastUs;
-    let gap = lost;
-    for (const [index, line] of lines.entries()) {
-      if (index % linesPerTurn === linesPerTurn - 1) await setImmediate();
-      const message = this.#lines.read(line);
-      if (message === undefined || (message.facility ?? 0) !== 0) continue;
-      // After a gap what is left of the log is read anew.
-      if (lost && message.monotonicUs !== undefined && message.monotonicUs <= afterUs) continue;
-      if (gap) sink.gap({ reason: 'lost' }, false, message);
-      gap = false;
-      this.#lastUs = Math.max(this.#lastUs, message.monotonicUs ?? -1);
-      sink.message(message, isOld(this.#start, message, isFirstReading));
-    }
+  /** Line by line, as they come: the whole of it can be many megabytes. */
+  async #takeAll(output: Readable, sink: LogSink): Promise<void> {
+    const splitter = new LineSplitter(2 * maxTextLength, (start) => sink.malformed('line is too long', start));
+    const told = { upToUs: this.#lastUs, gap: false };
+    const takeEach = (lines: readonly string[]): void => {
+      for (const line of lines) this.#take(line, told, sink);
+    };
+    this.#known.begin();
+    for await (const chunk of output) splitter.push(chunk as Buffer, (line) => takeEach(this.#known.feed(line)));
+    takeEach(this.#known.end());
   }
 
-  #run(): Promise<string> {
-    const [program, ...args] = this.#command;
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
-    const options = { maxBuffer: mostBytes, timeout: timeoutMs, signal: this.#closing.signal };
-    execFile(program!, args, options, (error, stdout, stderr) => {
-      if (error === null) return resolve(stdout);
-      const said = stderr.trim();
-      const cause = said === '' || error.code === 'ENOENT' ? error : new Error(said.slice(0, 200));
-      reject(new Error(`cannot run "${this.from}"`, { cause }));
-    });
-    return promise;
+  #take(line: string, told: { upToUs: number; gap: boolean }, sink: LogSink): void {
+    const message = this.#lines.read(line);
+    if (message === undefined || (message.facility ?? 0) !== 0) return;
+    const { isUnsure, isLost } = this.#known;
+    if (isUnsure && message.monotonicUs !== undefined && message.monotonicUs <= told.upToUs) return;
+    if (isLost && !told.gap) sink.gap({ reason: 'lost' }, false, message);
+    told.gap = isLost;
+    this.#lastUs = Math.max(this.#lastUs, message.monotonicUs ?? -1);
+    sink.message(message, isOld(this.#start, message, this.#isFirstReading));
   }
 }
 
-/** Where in the output what was last before ends, or where its last line does, if the rest is overwritten; else -1. */
-function endOf(tail: string, output: string): number {
-  const lastLine = tail.slice(tail.lastIndexOf('\n', tail.length - 2) + 1);
-  for (const known of [tail, lastLine]) {
-    const at = output.lastIndexOf(known);
-    if (at !== -1) return at + known.length;
-  }
-  return -1;
+/** Resolves once the program has ended well; rejects with what it said, if it did not. Nobody must wait for it. */
+function endOf(child: ChildProcessWithoutNullStreams): Promise<void> {
+  let said = '';
+  child.stderr.on('data', (chunk: Buffer) => {
+    if (said.length < mostSaidCharacters) said += chunk.toString();
+  });
+  const ended = once(child, 'close').then(([code, signal]: (number | string | null)[]) => {
+    if (code === 0) return;
+    throw new Error(said.trim().slice(0, mostSaidCharacters) || `it ended with ${signal ?? code}`);
+  });
+  ended.catch(() => undefined);
+  return ended;
 }

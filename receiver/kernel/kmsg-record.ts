@@ -1,3 +1,5 @@
+import type { FilePlace } from './file-place.ts';
+
 /** Where and when something stands in the kernel log. What the form of the log does not tell is absent. */
 export interface LogPosition {
   /** Number of the record since boot; only /dev/kmsg tells it. */
@@ -6,6 +8,8 @@ export interface LogPosition {
   monotonicUs?: number;
   /** Milliseconds since the epoch, where the log gives a date. */
   wallTimeMs?: number;
+  /** Where its line ends, if the log is a file that is followed. */
+  place?: FilePlace;
 }
 
 /** One message of the kernel log. Process names and cgroup names in its text come from containers: hostile. */

@@ -1,8 +1,8 @@
 import type { LogPosition } from './kmsg-record.ts';
 
 /** The position alone, without what stands there. */
-export function positionOf({ sequence, monotonicUs, wallTimeMs }: LogPosition): LogPosition {
-  return { sequence, monotonicUs, wallTimeMs };
+export function positionOf({ sequence, monotonicUs, wallTimeMs, place }: LogPosition): LogPosition {
+  return { sequence, monotonicUs, wallTimeMs, place };
 }
 
 /** Microseconds between two messages of one log; infinity where the log does not tell. */

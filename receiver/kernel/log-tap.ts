@@ -1,3 +1,4 @@
+import type { FilePlace } from './file-place.ts';
 import type { KernelMessage, LogPosition } from './kmsg-record.ts';
 
 /** One way to read the kernel log, opened and not yet closed. */
@@ -12,6 +13,8 @@ export interface LogTap {
   readonly silenceMs: number;
   /** Number of the last record that was read, of whatever facility; only /dev/kmsg has them. */
   readonly lastSequence?: number;
+  /** Where the last line ends that was read, of whatever program; only files have places. */
+  readonly place?: FilePlace;
   /**
    * Reads on, but no more than takes a few milliseconds. True when there may be more. Throws or rejects when it cannot
    * be read any more.
@@ -48,6 +51,10 @@ export interface LogResumption {
   sequence?: number;
   /** Microseconds since boot by the log's clock. */
   monotonicUs?: number;
+  /** Milliseconds since the epoch, where the log gives a date. */
+  wallTimeMs?: number;
+  /** Where it stands, if the log is a file. */
+  file?: FilePlace;
 }
 
 /** From where on messages are to be told. */
@@ -66,4 +73,18 @@ export function isOld({ bootId, startUs, resumeAfter }: LogStart, at: LogPositio
   if (resumeAfter.bootId !== bootId) return false;
   if (resumeAfter.sequence !== undefined && at.sequence !== undefined) return at.sequence <= resumeAfter.sequence;
   return at.monotonicUs !== undefined && at.monotonicUs <= (resumeAfter.monotonicUs ?? -1);
+}
+
+/** Times of the same moment are no further apart than this, where one is in whole seconds or was written a little later. */
+const sameMomentMs = 2_000;
+
+/** Decides by times alone whether an earlier run has told a line of a file, which may be of another boot. */
+export function isToldBefore({ bootId, resumeAfter }: LogStart, at: LogPosition): boolean {
+  if (resumeAfter === undefined) return false;
+  const { monotonicUs, wallTimeMs } = resumeAfter;
+  const laterMs = at.wallTimeMs === undefined || wallTimeMs === undefined ? undefined : at.wallTimeMs - wallTimeMs;
+  if (laterMs !== undefined && Math.abs(laterMs) >= sameMomentMs) return laterMs < 0;
+  const isSameBoot = resumeAfter.bootId === bootId;
+  if (isSameBoot && at.monotonicUs !== undefined && monotonicUs !== undefined) return at.monotonicUs <= monotonicUs;
+  return laterMs !== undefined && laterMs <= 0;
 }

@@ -82,6 +82,6 @@ function waysOf({ hostRoot, file, dmesg }: KernelLogSearch, start: LogStart): ((
   return [
     ...Array.from(devices, (path) => () => KmsgDevice.open(path, start)),
     () => new DmesgProcess(start, dmesg),
-    ...(file === undefined ? [] : [() => new LogFile(file)]),
+    ...(file === undefined ? [] : [() => new LogFile(file, start)]),
   ];
 }

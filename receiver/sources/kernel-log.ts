@@ -81,6 +81,8 @@ export class KernelLogSource implements Source {
   /** The last message that was not to be told. */
   #lastOld: LogPosition | undefined;
   #readsOld = false;
+  /** What an earlier run has told is passed. */
+  #caughtUp = false;
   /** All up to here is told. */
   #told: LogPosition = {};
 
@@ -130,20 +132,34 @@ export class KernelLogSource implements Source {
 
   /** Up to where the log is told, to go on from there after a restart; undefined where that cannot be said. */
   position(): LogResumption | undefined {
-    const at = this.#position() ?? this.#resumeAfter;
-    return this.#bootId === '' ? undefined : at;
+    if (this.#bootId === '') return undefined;
+    return (this.#caughtUp ? this.#position() : undefined) ?? this.#resumeAfter;
   }
 
   #position(): LogResumption | undefined {
-    const settled = this.#unsettledSinceUs === undefined ? this.#tap?.lastSequence : undefined;
-    const { sequence = settled, monotonicUs } = this.#told;
-    if (sequence === undefined && monotonicUs === undefined) return undefined;
-    return { bootId: this.#bootId, sequence: settled ?? sequence, monotonicUs };
+    const { lastSequence, place } = (this.#unsettledSinceUs === undefined ? this.#tap : undefined) ?? {};
+    const { monotonicUs, wallTimeMs } = this.#told;
+    const sequence = lastSequence ?? this.#told.sequence;
+    const file = place ?? this.#told.place;
+    if (sequence === undefined && monotonicUs === undefined && file === undefined) return undefined;
+    return { bootId: this.#bootId, sequence, monotonicUs, wallTimeMs, file };
   }
 
   #start(): LogStart {
-    const handedOver = this.#bootId === '' ? undefined : this.#resumeAfter;
-    return { bootId: this.#bootId, startUs: this.#startUs, resumeAfter: this.#position() ?? handedOver };
+    const after = this.position();
+    const resumeAfter = after === undefined ? undefined : this.#withBothTimes(after);
+    return { bootId: this.#bootId, startUs: this.#startUs, resumeAfter };
+  }
+
+  /** One way to read the log tells the time since the boot, another the date; this run's need not be the earlier one's. */
+  #withBothTimes(after: LogResumption): LogResumption {
+    const { monotonicUs, wallTimeMs } = after;
+    if (after.bootId !== this.#bootId) return after;
+    if (monotonicUs !== undefined) return { ...after, wallTimeMs: wallTimeMs ?? this.#clock.wallMsOf(monotonicUs) };
+    if (wallTimeMs === undefined) return after;
+    // A date is cut off, most often to whole seconds.
+    const upToMs = wallTimeMs + (wallTimeMs % 1000 === 0 ? 1000 : 1);
+    return { ...after, monotonicUs: this.#clocks.monotonicUs() - (this.#clocks.wallMs() - upToMs) * 1000 };
   }
 
   #begin(emit: Emit): void {
@@ -154,12 +170,14 @@ export class KernelLogSource implements Source {
     this.#last = undefined;
     this.#lastOld = undefined;
     this.#readsOld = false;
+    this.#caughtUp = false;
+    this.#told = {};
   }
 
   #end(): void {
     this.#settle();
-    const { sequence, monotonicUs } = this.#position() ?? {};
-    this.#told = { sequence, monotonicUs };
+    this.#resumeAfter = this.position();
+    this.#caughtUp = false;
     this.#tap?.close();
     this.#tap = undefined;
     this.#emit = () => {};
@@ -206,7 +224,9 @@ export class KernelLogSource implements Source {
     malformed: (what, value) => this.#options.onBadInput(what, printable(value)),
   };
 
-  #take(message: KernelMessage, old: boolean): void {
+  #take(message: KernelMessage, isOld: boolean): void {
+    // The rest of a message whose beginning was told is no message: a process's name can be it.
+    const old = isOld || (this.#readsOld && message.joint !== undefined);
     this.#last = positionOf(message);
     if (old) {
       this.#readsOld = true;
@@ -234,6 +254,7 @@ export class KernelLogSource implements Source {
 
   /** What comes from now on is to be told; victims of the time before that wait for the next message are not. */
   #endOld(): void {
+    this.#caughtUp = true;
     if (!this.#readsOld) return;
     this.#readsOld = false;
     this.#reports.settle();

@@ -18,15 +18,19 @@ export class LineSplitter {
     this.#tooLong = tooLong;
   }
 
-  /** Takes a chunk and calls `line` with each line that it completes, without the newline; empty lines are left out. */
-  push(chunk: Buffer, line: (text: string) => void): void {
+  /**
+   * Takes a chunk and calls `line` with each line that it completes, without the newline: as text, as bytes that are
+   * its own only for the time of the call, and with the place in the chunk where the next line begins. Empty lines are
+   * left out.
+   */
+  push(chunk: Buffer, line: (text: string, bytes: Buffer, end: number) => void): void {
     let from = 0;
     for (let at = chunk.indexOf(newline); at !== -1; at = chunk.indexOf(newline, from)) {
       this.#hold(chunk.subarray(from, at));
-      const text = this.#held.toString('utf8', 0, this.#heldBytes);
+      const bytes = this.#held.subarray(0, this.#heldBytes);
       this.#begin();
-      if (text !== '') line(text);
       from = at + 1;
+      if (bytes.length > 0) line(bytes.toString('utf8'), bytes, from);
     }
     this.#hold(chunk.subarray(from));
   }
