@@ -139,8 +139,8 @@ async function loadImage(docker: Docker): Promise<void> {
   });
 }
 
-/** A zombie does not count: nobody hurries to reap what outlived its parent. */
-function isAlive(pid: number): boolean {
+/** Whether a process runs. A zombie does not count: nobody hurries to reap what outlived its parent. */
+export function isAlive(pid: number): boolean {
   try {
     return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
   } catch {

@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import { startContainerd, type ContainerdHost } from '../helpers/containerd-host.ts';
+import { podGroup } from '../helpers/kubelet.ts';
+import { memoryCgroupOf } from '../helpers/nested-cgroup.ts';
+import { requires } from '../helpers/requires.ts';
+
+suite('the kubelet that the tests play', requires('containerd'), () => {
+  let host: ContainerdHost;
+  before(async () => {
+    host = await startContainerd();
+  });
+  after(() => host.stop());
+
+  test('runs the containers of a pod in the group of the pod, and restarts one as a new container', async () => {
+    const pod = await host.kubelet.runPod({ limitMib: 96 });
+    const container = await pod.run(['memhog', 'signal', '64']);
+    const folder = await memoryCgroupOf(await container.mainPid());
+    assert.ok(folder.endsWith(`${podGroup(pod.uid)}/${container.id}`), folder);
+    assert.equal(await container.exec(['false']), 1);
+    await container.signal('SIGUSR2');
+    const { exitCode, reason } = await container.ended();
+    assert.deepEqual({ exitCode, reason }, { exitCode: 137, reason: 'OOMKilled' });
+    const next = await container.restart(['memhog', 'sleep']);
+    await container.remove();
+    assert.equal(next.attempt, 1);
+    await host.kill();
+    await host.start();
+    await next.stop();
+    assert.equal((await next.ended()).exitCode, 0);
+    await pod.remove();
+  });
+});
