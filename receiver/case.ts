@@ -15,6 +15,21 @@ export interface CountedKills {
   limitBytes?: number;
 }
 
+/** A life's memory cgroup. */
+export interface Group {
+  memcg: string;
+  /** When it was seen first; `fresh`: when it was made. */
+  atMs: number;
+  fresh: boolean;
+  /** It was removed: its counters cannot be read any more. */
+  gone: boolean;
+  /** When that was seen. */
+  goneAtMs?: number;
+}
+
+/** Times of the log, of a counter's reading and of a runtime are this exact. */
+export const clockGrainMs = 50;
+
 /** What is known of one life of a container: of kills in it and of its end. */
 export interface Case {
   readonly container: Container;
@@ -22,8 +37,8 @@ export interface Case {
   life?: Life;
   /** Host pid of the main process as its group showed it, for when no runtime tells it. */
   mainPid?: number;
-  /** That of the life before: what the kernel log tells can come late. */
-  before?: Case;
+  /** Absent where none was seen. */
+  group?: Group;
   /** Counted, and not told. */
   counted: CountedKills[];
   /** Named by the kernel log, and not told. */
@@ -54,11 +69,10 @@ export interface Case {
 }
 
 /** A case of which nothing is known. */
-export function openCase(container: Container, life?: Life, before?: Case): Case {
+export function openCase(container: Container, life?: Life): Case {
   return {
     container,
     life,
-    before,
     counted: [],
     named: [],
     toldUncounted: 0,
@@ -68,6 +82,11 @@ export function openCase(container: Container, life?: Life, before?: Case): Case
     stopped: false,
     endTold: false,
   };
+}
+
+/** Whether its counters can still be read. */
+export function isCounted({ group }: Case): boolean {
+  return group !== undefined && !group.gone;
 }
 
 /** Whether a kill of it is to be told. */

@@ -1,4 +1,4 @@
-import { hasOpenKills, isOpen, type Case } from './case.ts';
+import { clockGrainMs, hasOpenKills, isCounted, isOpen, type Case } from './case.ts';
 import { isRunning, type Container } from './container-table.ts';
 import { explainEnd } from './exit-cause.ts';
 import type { Incident, OomKill } from './incident.ts';
@@ -7,7 +7,7 @@ import type { OomInvocation } from './kernel/oom-dump.ts';
 import type { Ledger } from './ledger.ts';
 import { LifeCases } from './life-cases.ts';
 import type { Transition } from './life.ts';
-import type { Observation, OomKillsCounted, VictimLogged } from './observation.ts';
+import type { MainProcessSeen, Observation, OomKillsCounted, VictimLogged } from './observation.ts';
 import { countProcesses, tellKills } from './oom-kills.ts';
 import { tellOutside, UnclaimedVictims } from './unclaimed-victims.ts';
 import { explainSigkill } from './unexplained-sigkill.ts';
@@ -18,9 +18,6 @@ const mostSignals = 8;
 
 /** A counter is read after no more than half of this: one that has not shown a kill by then has gone with its group. */
 const countsComeWithinMs = 10_000;
-
-/** Times of the log and of a counter's reading are this exact. */
-const clockGrainMs = 50;
 
 /**
  * The open cases of all containers: evidence goes in, and what it proves comes out.
@@ -40,7 +37,7 @@ export class Cases {
   constructor(settleMs: number, ledger: Ledger, witnesses: Witnesses) {
     this.#ledger = ledger;
     this.#witnesses = witnesses;
-    this.#waiting = new WaitingCases(settleMs, this.#lives, witnesses);
+    this.#waiting = new WaitingCases(settleMs, witnesses);
     this.#unclaimed = new UnclaimedVictims(settleMs, ledger, this.#waiting);
   }
 
@@ -49,21 +46,25 @@ export class Cases {
     const note = (take: (open: Case) => void): Incident[] => this.#note(container, take, now);
     switch (observation.kind) {
       case 'memcg_appeared':
-        if (observation.fresh && !isRunning(container)) this.#lives.setAside(container);
+        this.#lives.appear(observation, container);
+        return this.#placeVictims(container, now);
+      case 'memcg_gone':
+        this.#lives.vanish(observation, container);
         return [];
       case 'container_started':
       case 'container_seen': {
         // It may have brought the name, or the exit code.
         const open = this.#lives.known(container);
-        return open === undefined ? [] : this.#judge(open, now);
+        return open === undefined ? [] : [...this.#placeVictims(container, now), ...this.#judge(open, now)];
       }
       case 'oom_kills_counted':
         return this.#countKills(observation, container, now);
       case 'oom_victim':
         return this.#nameVictim(observation, container, now);
       case 'processes_seen':
-        if (observation.mainPid !== undefined) this.#lives.of(container).mainPid ??= observation.mainPid;
-        return [];
+        if (observation.mainPid === undefined) return [];
+        this.#lives.ofGroup(container).mainPid ??= observation.mainPid;
+        return this.#placeVictims(container, now);
       case 'oom_hinted':
         return note((open) => (open.hintedAtMs = observation.atMs));
       case 'container_signalled':
@@ -71,7 +72,7 @@ export class Cases {
       case 'container_stopped':
         return note((open) => (open.stopped = true));
       case 'main_process_seen':
-        return note((open) => (open.mainProcess = observation));
+        return this.#noteMainProcess(observation, container, now);
       default:
         return [];
     }
@@ -97,13 +98,20 @@ export class Cases {
     const { container, atMs, life } = transition;
     if (transition.kind === 'life_restarted') {
       this.#lives.begin(container, life);
-      return [{ kind: 'restart', container, atMs, observedAtMs: now.wallMs, previous: transition.previous }];
+      const restart = {
+        kind: 'restart',
+        container,
+        atMs,
+        observedAtMs: now.wallMs,
+        previous: transition.previous,
+      } as const;
+      return [restart, ...this.#placeVictims(container, now)];
     }
     const ending = this.#lives.of(container);
     ending.life = life;
     ending.ended = { atMs, observedAtMs: now.wallMs, life };
     this.#waiting.add(ending, now);
-    return this.#judge(ending, now);
+    return [...this.#placeVictims(container, now), ...this.#judge(ending, now)];
   }
 
   /** Judges what has waited long enough. */
@@ -119,18 +127,14 @@ export class Cases {
     return dueAtMs === Infinity ? undefined : dueAtMs;
   }
 
-  /** The cases of a container that may still matter: the present one, the one before it, others that wait. */
+  /** The cases of a container that may still matter, newest first: those of its present lives, and others that wait. */
   of(container: Container): Case[] {
-    const present = this.#lives.known(container);
-    const cases = [present, present?.before, ...this.#waiting.of(container)];
-    return [...new Set(cases)].filter((open) => open !== undefined);
+    return [...new Set([...this.#lives.all(container), ...this.#waiting.of(container)])];
   }
 
-  /** Takes up the cases of an earlier run, the present one first: what was open waits as if it came now. */
+  /** Takes up the cases of an earlier run: what was open waits as if it came now. */
   resume(container: Container, cases: readonly Case[], now: Instant): void {
-    const [present, before] = cases;
-    if (present === undefined) return;
-    this.#lives.resume(container, present, before);
+    this.#lives.resume(container, cases);
     for (const open of cases) {
       open.uncountedUntilMs = now.monotonicMs + countsComeWithinMs;
       if (isOpen(open)) this.#waiting.add(open, now);
@@ -149,8 +153,7 @@ export class Cases {
 
   /** Whether it is open who the victim of a kill in this container was. */
   hasOpenKills(container: Container): boolean {
-    const open = this.#lives.known(container);
-    return open !== undefined && hasOpenKills(open);
+    return this.#lives.all(container).some(hasOpenKills);
   }
 
   /** Host pid of the container's main process, if it runs as far as anybody knows. */
@@ -166,8 +169,30 @@ export class Cases {
     return this.#judge(open, now);
   }
 
+  #noteMainProcess(seen: MainProcessSeen, container: Container, now: Instant): Incident[] {
+    const open = this.#lives.ofMainProcess(container, seen.pid);
+    open.mainProcess = seen;
+    return this.#judge(open, now);
+  }
+
+  /** More is known of the lives: what the log named, and is not told, may belong to another one of them. */
+  #placeVictims(container: Container, now: Instant): Incident[] {
+    const changed = new Set<Case>();
+    for (const open of this.#lives.all(container)) {
+      for (const logged of open.named) {
+        const place = this.#lives.ofVictim(logged, container);
+        if (place === open) continue;
+        open.named = open.named.filter((other) => other !== logged);
+        place.named.push(logged);
+        this.#waiting.awaitKills(place, now);
+        changed.add(open).add(place);
+      }
+    }
+    return Array.from(changed).flatMap((open) => this.#judge(open, now));
+  }
+
   #countKills(rise: OomKillsCounted, container: Container, now: Instant): Incident[] {
-    const open = this.#lives.of(container);
+    const open = this.#lives.ofGroup(container);
     const counted = countProcesses(rise);
     if (now.monotonicMs > (open.uncountedUntilMs ?? Infinity)) open.toldUncounted = 0;
     const told = Math.min(open.toldUncounted, counted.processes);
@@ -202,21 +227,22 @@ export class Cases {
 
   #judgeKills(open: Case, now: Instant, due: boolean): Incident[] {
     // A kill can be known before the runtime has told whose it is, and that the container was started again.
-    const { container, ended, toldUncounted } = open;
-    const isUntold = !isRunning(container) && ended === undefined && this.#waiting.expectsRuntime(container, now);
+    const { life, ended, toldUncounted } = open;
+    const isTold = ended !== undefined || (life !== undefined && life.endedAtMs === undefined);
+    const isUntold = !isTold && this.#waiting.expectsRuntime(open, now);
     const kills = isUntold && !due ? [] : tellKills(open, now, due, this.#witnesses.isKernelLogUp());
     if (open.toldUncounted > toldUncounted) open.uncountedUntilMs = now.monotonicMs + countsComeWithinMs;
-    for (const kill of kills) this.#settleAccount(kill, now);
+    for (const kill of kills) this.#settleAccount(kill, open, now);
     if (kills.length > 0 && hasOpenKills(open)) this.#waiting.awaitKills(open, now);
     return kills;
   }
 
   /** What its counter has not shown, the machine's has; and of a kill that nobody named, one of the strays may be the victim. */
-  #settleAccount(kill: OomKill, now: Instant): void {
-    const { named, container } = kill;
+  #settleAccount(kill: OomKill, open: Case, now: Instant): void {
+    const { named } = kill;
     if (!kill.evidence.includes('memory_events')) {
       // As long as its group is there, the group's counter will tell how often.
-      const times = named !== undefined && container.memcg === undefined ? this.#timesCounted(named) : 1;
+      const times = named !== undefined && !isCounted(open) ? this.#timesCounted(named) : 1;
       this.#ledger.account(times, now);
     }
     if (named === undefined && this.#witnesses.isKernelLogUp()) this.#unclaimed.noteUnnamed(now);

@@ -1,80 +1,191 @@
-import { openCase, type Case } from './case.ts';
+import { clockGrainMs, openCase, type Case, type Group } from './case.ts';
 import { isRunning, type Container } from './container-table.ts';
 import type { Life } from './life.ts';
-import type { VictimLogged } from './observation.ts';
+import type { MemcgAppeared, MemcgGone, VictimLogged } from './observation.ts';
 
-/** Which case evidence belongs to: that of a container's present life, or of the one before, which the log can tell of late. */
+/** Lives of one container that begin before the runtime tells of the first of them; more are forgotten, oldest first. */
+const mostCases = 8;
+
+/** The cases of one container's lives. */
+interface Lives {
+  /** Oldest first: the one before `told`, and those that followed. */
+  cases: Case[];
+  /** That of the life which the runtime told of last. */
+  told: Case;
+  /** That of the life whose group is there, or was last: the kernel can be ahead of the runtime. */
+  grouped: Case;
+}
+
+/**
+ * Which life's case evidence belongs to. Each witness tells of a container's lives one after the other, but one can be
+ * ahead of the other: the group of the next life can be there, with kills in it, before the runtime has told of the end
+ * of the last; and the log tells of a victim when it is read, be that late or early.
+ */
 export class LifeCases {
-  /** The present life's case of each container that has one. */
-  readonly #present = new WeakMap<Container, Case>();
-  /** The case of the life before, where the next one's group is there and nothing else is known of that life. */
-  readonly #past = new WeakMap<Container, Case>();
+  readonly #lives = new WeakMap<Container, Lives>();
 
-  /** The present one, if there is one already. */
+  /** That of the life which the runtime told of last, if there is one already. */
   known(container: Container): Case | undefined {
-    return this.#present.get(container);
+    return this.#lives.get(container)?.told;
   }
 
-  /** The present one. */
+  /** That of the life which the runtime told of last. */
   of(container: Container): Case {
-    const existing = this.#present.get(container);
-    if (existing !== undefined) return existing;
-    return this.#open(container, isRunning(container) ? container.life : undefined, this.#past.get(container));
+    return this.#livesOf(container).told;
   }
 
-  /** That of the life in which the victim died: the log tells of it when it is read. */
+  /** That of the life whose group is there, or was last. */
+  ofGroup(container: Container): Case {
+    return this.#livesOf(container).grouped;
+  }
+
+  /** That of the life with this main process, else of the one whose group is there. */
+  ofMainProcess(container: Container, pid: number | undefined): Case {
+    const { cases, grouped } = this.#livesOf(container);
+    return (pid !== undefined && cases.findLast((open) => mainPidIn(open) === pid)) || grouped;
+  }
+
+  /** That of the life in which the victim died, which can be one that nobody else has told of. */
   ofVictim({ victim, atMs }: VictimLogged, container: Container): Case {
-    const open = this.of(container);
-    const { before, life } = open;
-    if (before === undefined || life?.pid === victim.pid) return open;
-    const beganAtMs = life?.startedAtMs ?? container.memcgSinceMs;
-    return before.life?.pid === victim.pid || (beganAtMs !== undefined && atMs < beganAtMs) ? before : open;
+    const lives = this.#livesOf(container);
+    const { cases } = lives;
+    const byPid = cases.findLast((open) => mainPidIn(open) === victim.pid);
+    if (byPid !== undefined) return byPid;
+    const newest = cases.at(-1)!;
+    if (atMs > overAtMs(newest) + clockGrainMs) return this.#push(lives, container);
+    return cases.findLast((open, index) => !isBefore(atMs, open, cases[index - 1])) ?? cases[0]!;
   }
 
-  /** A life has ended and another one is about to begin: what comes is of that, but for what the log tells late. */
-  setAside(container: Container): void {
-    const last = this.#present.get(container);
-    if (last === undefined) return;
-    last.before = undefined;
-    this.#past.set(container, last);
-    this.#present.delete(container);
+  /** All of a container, newest first. */
+  all(container: Container): Case[] {
+    return this.#lives.get(container)?.cases.toReversed() ?? [];
   }
 
-  /** Another life begins: what the last one left open is told when it is due. */
-  begin(container: Container, life: Life): void {
-    const last = this.#present.get(container);
-    if (last !== undefined && last.life === undefined && last.ended === undefined) {
-      last.life = life;
+  /** A group of the container is there. A new one is that of another life than the last one's. */
+  appear({ memcg, atMs, fresh }: MemcgAppeared, container: Container): void {
+    const lives = this.#livesOf(container);
+    const { cases, grouped, told } = lives;
+    const group: Group = { memcg, atMs, fresh, gone: false };
+    if (!fresh) {
+      // It was there before we looked: as far as anybody knows it is that of the life that is.
+      const open = grouped.group?.memcg === memcg ? grouped : told;
+      open.group = { ...group, fresh: open.group?.fresh ?? false, atMs: open.group?.fresh ? open.group.atMs : atMs };
+      lives.grouped = open;
       return;
     }
-    if (last !== undefined) last.before = undefined;
-    this.#open(container, life, last ?? this.#past.get(container));
+    if (grouped.group?.gone === false) Object.assign(grouped.group, { gone: true, goneAtMs: atMs });
+    const from = cases.indexOf(grouped) + (grouped.group === undefined ? 0 : 1);
+    const next = cases.slice(from).find((open) => !hasEndedBefore(open, atMs));
+    lives.grouped = next ?? this.#push(lives, container);
+    lives.grouped.group = group;
+  }
+
+  /** The group was removed. */
+  vanish({ memcg, atMs }: MemcgGone, container: Container): void {
+    const group = this.#lives.get(container)?.grouped.group;
+    if (group?.memcg === memcg && !group.gone) Object.assign(group, { gone: true, goneAtMs: atMs });
+  }
+
+  /** The runtime told of another life. What the last one left open is told when it is due. */
+  begin(container: Container, life: Life): void {
+    const lives = this.#livesOf(container);
+    const { cases, told } = lives;
+    if (told.life === undefined && told.ended === undefined) told.life = life;
+    if (told.life === life) return;
+    const coming = cases.slice(cases.indexOf(told) + 1);
+    const { startedAtMs = Infinity } = life;
+    const next = coming.findLast(({ group }) => group !== undefined && group.atMs <= startedAtMs) ?? coming[0];
+    lives.told = next ?? this.#push(lives, container);
+    lives.told.life = life;
+    if (next === undefined) moveGroup(lives, told, lives.told);
+    this.#trim(lives);
   }
 
   /** The runtime can tell of a life after the kernel counted kills in it. */
   adoptLife(open: Case): void {
     const { container } = open;
-    if (isRunning(container) && this.#present.get(container) === open) open.life ??= container.life;
+    if (isRunning(container) && this.#lives.get(container)?.told === open) open.life ??= container.life;
   }
 
-  /** Takes up the cases of an earlier run, the present one first. */
-  resume(container: Container, present: Case, before?: Case): void {
-    this.#present.set(container, present);
-    present.before = before;
+  /** Takes up the cases of an earlier run, newest first. */
+  resume(container: Container, newestFirst: readonly Case[]): void {
+    const cases = newestFirst.toReversed();
+    const newest = cases.at(-1);
+    if (newest === undefined) return;
+    const told = cases.findLast(({ life }) => life !== undefined && life === container.life) ?? newest;
+    const grouped = cases.findLast(({ group }) => group !== undefined) ?? told;
+    this.#lives.set(container, { cases, told, grouped });
   }
 
   /** Host pid of the container's main process, if it runs as far as anybody knows. */
   mainPidOf(container: Container): number | undefined {
+    const lives = this.#lives.get(container);
     const { life } = container;
-    if (life?.pid !== undefined && isRunning(container)) return life.pid;
-    const open = this.#present.get(container);
-    return open?.ended === undefined ? open?.mainPid : undefined;
+    const isAhead = lives !== undefined && lives.cases.indexOf(lives.grouped) > lives.cases.indexOf(lives.told);
+    if (!isAhead && life?.pid !== undefined && isRunning(container)) return life.pid;
+    return lives?.grouped.ended === undefined ? lives?.grouped.mainPid : undefined;
   }
 
-  #open(container: Container, life: Life | undefined, before: Case | undefined): Case {
-    const open = openCase(container, life, before);
-    this.#past.delete(container);
-    this.#present.set(container, open);
+  #livesOf(container: Container): Lives {
+    const known = this.#lives.get(container);
+    if (known !== undefined) return known;
+    const first = openCase(container, isRunning(container) ? container.life : undefined);
+    const lives = { cases: [first], told: first, grouped: first };
+    this.#lives.set(container, lives);
+    return lives;
+  }
+
+  #push(lives: Lives, container: Container): Case {
+    const open = openCase(container);
+    lives.cases.push(open);
+    this.#trim(lives);
     return open;
   }
+
+  /** Of the lives that are over, the log can still tell of the last. Where no runtime tells of any, all but the last are. */
+  #trim(lives: Lives): void {
+    const { cases, told, grouped } = lives;
+    const isSilent = told.life === undefined && told.ended === undefined;
+    if (isSilent && grouped !== told && cases.length > 2) lives.told = cases.at(-2)!;
+    const present = Math.min(cases.indexOf(lives.told), cases.indexOf(grouped));
+    const surplus = Math.max(present - 1, cases.length - mostCases, 0);
+    cases.splice(0, surplus);
+    if (!cases.includes(lives.told)) lives.told = cases[0]!;
+    if (!cases.includes(lives.grouped)) lives.grouped = cases[0]!;
+  }
+}
+
+function mainPidIn({ life, mainPid }: Case): number | undefined {
+  return life?.pid ?? mainPid;
+}
+
+/** When nobody can have died in this life any more, as far as that is known. */
+function overAtMs({ ended, group }: Case): number {
+  return Math.min(ended?.atMs ?? Infinity, group?.goneAtMs ?? Infinity);
+}
+
+/** Whether a victim died before this life began, as far as its begin is known. */
+function isBefore(atMs: number, { life, group }: Case, previous: Case | undefined): boolean {
+  if (previous !== undefined && atMs > overAtMs(previous) + clockGrainMs) return false;
+  const beganAtMs = Math.min(life?.startedAtMs ?? Infinity, group?.fresh === true ? group.atMs : Infinity);
+  return beganAtMs !== Infinity && atMs < beganAtMs;
+}
+
+/** A group that was made after the end of a life is not that life's. */
+function hasEndedBefore({ ended, life }: Case, atMs: number): boolean {
+  return (ended?.atMs ?? life?.endedAtMs ?? Infinity) < atMs - clockGrainMs;
+}
+
+/** A group that was there before we looked is that of the life which the runtime tells of only now, if it began before. */
+function moveGroup(lives: Lives, last: Case, next: Case): void {
+  const { group } = last;
+  if (lives.grouped !== last || group === undefined || group.fresh || group.gone) return;
+  if (next.life?.startedAtMs === undefined || next.life.startedAtMs > group.atMs) return;
+  next.group = group;
+  last.group = { ...group, gone: true };
+  next.mainPid = last.mainPid;
+  last.mainPid = undefined;
+  next.counted = last.counted.filter(({ atMs }) => atMs >= group.atMs);
+  last.counted = last.counted.filter(({ atMs }) => atMs < group.atMs);
+  lives.grouped = next;
 }

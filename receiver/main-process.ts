@@ -35,14 +35,14 @@ interface Looking {
 /** Finds out whether the main process of a container is the victim of a kill that was just counted. */
 export class MainProcessWatch {
   readonly #rootPath: string;
-  readonly #told: (containerId: string, alive: boolean, atMs: number) => void;
+  readonly #told: (containerId: string, alive: boolean, atMs: number, pid: number) => void;
   readonly #looking = new Map<string, Looking>();
 
   /**
    * `told` is called for each sequence of looks, unless /proc cannot tell: a process that is alive was spared by all
    * kills up to `atMs`, by the wall clock.
    */
-  constructor(rootPath: string, told: (containerId: string, alive: boolean, atMs: number) => void) {
+  constructor(rootPath: string, told: (containerId: string, alive: boolean, atMs: number, pid: number) => void) {
     this.#rootPath = rootPath;
     this.#told = told;
   }
@@ -58,7 +58,7 @@ export class MainProcessWatch {
   lookNow(containerId: string, pid: number): void {
     this.#end(containerId);
     const alive = isProcessAlive(this.#rootPath, pid);
-    if (alive !== undefined) this.#told(containerId, alive, Date.now());
+    if (alive !== undefined) this.#told(containerId, alive, Date.now(), pid);
   }
 
   close(): void {
@@ -87,7 +87,7 @@ export class MainProcessWatch {
       }
       if (alive === true && looking.again) this.#begin(containerId, pid);
       else this.#end(containerId);
-      if (alive !== undefined) this.#told(containerId, alive, alive ? sinceMs : Date.now());
+      if (alive !== undefined) this.#told(containerId, alive, alive ? sinceMs : Date.now(), pid);
     }, looksAfterMs[look]);
   }
 }

@@ -194,6 +194,8 @@ export interface NodeOomKillsCounted {
 export interface MainProcessSeen {
   kind: 'main_process_seen';
   containerId: string;
+  /** Of the process that was looked at, in the host's namespace. */
+  pid?: number;
   atMs: number;
   /** False when it is gone, a zombie, or has a SIGKILL pending. */
   alive: boolean;

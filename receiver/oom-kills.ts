@@ -1,11 +1,9 @@
-import { exitCodeOfSigkill, hintOf, type Case, type CountedKills } from './case.ts';
+import { exitCodeOfSigkill, hintOf, isCounted, type Case, type CountedKills } from './case.ts';
 import { scopeOfLimit } from './cgroup/identity.ts';
-import type { Container } from './container-table.ts';
 import { joinGroupKills, joinGroups } from './group-kills.ts';
 import { idOfCounted, idOfNamed } from './incident-id.ts';
 import type { Evidence, LimitScope, OomKill } from './incident.ts';
 import type { Instant } from './instant.ts';
-import type { Life } from './life.ts';
 import type { OomKillsCounted, VictimLogged } from './observation.ts';
 
 /** One dead process: what a counter and the kernel log know of it, at least one of the two. */
@@ -84,10 +82,10 @@ function noteMainProcess(open: Case, kills: readonly OomKill[]): void {
   open.maybeInitKilled = { evidence: unknown.evidence, scope: unknown.scope, atMs: unknown.atMs };
 }
 
-function isComplete({ counted, named }: Death, { container }: Case, logRead: boolean): boolean {
+function isComplete({ counted, named }: Death, open: Case, logRead: boolean): boolean {
   // A group kill was counted that the log has not announced yet.
   if (named !== undefined && counted?.group === true && named.victim.invocation?.oomGroup === undefined) return false;
-  return (named !== undefined || !logRead) && (counted !== undefined || container.memcg === undefined);
+  return (named !== undefined || !logRead) && (counted !== undefined || !isCounted(open));
 }
 
 /** Of each death; undefined while it is open who died, or whether the main process lives on. */
@@ -110,13 +108,13 @@ function roleOfPid({ life, mainPid, initKilled }: Case, pid: number): Role | und
 
 /** Whether the main process is among the victims, whom nobody named; undefined while that may still show. */
 function decideRole(open: Case, deaths: readonly Death[], due: boolean): Role | undefined {
-  const { container, ended, mainProcess, life = container.life, initKilled } = open;
+  const { ended, mainProcess, life, initKilled } = open;
   if (initKilled !== undefined) return 'child';
   if (ended?.life.exitCode !== undefined) return ended.life.exitCode === exitCodeOfSigkill ? 'init' : 'child';
   const lastAtMs = Math.max(...deaths.map(latestOf));
   const looked = mainProcess !== undefined && mainProcess.atMs >= lastAtMs;
   if (looked) return mainProcess.alive ? 'child' : 'init';
-  if (endedByItself(container, life)) return 'child';
+  if (endedByItself(open)) return 'child';
   if (!due) return undefined;
   if (ended !== undefined) return 'init';
   // It did not end. Where nobody knows its pid, a runtime can also be too busy to tell that it did.
@@ -124,10 +122,10 @@ function decideRole(open: Case, deaths: readonly Death[], due: boolean): Role | 
   return livesOn && (life.pid ?? open.mainPid) !== undefined ? 'child' : 'unknown';
 }
 
-/** Its end was told before the kill was counted; not so where the next life's group is there already. */
-function endedByItself({ memcgSinceMs }: Container, life: Life | undefined): boolean {
+/** Its end was told before the kill was counted; not so where the group is that of the next life. */
+function endedByItself({ container, group, life = container.life }: Case): boolean {
   if (life?.endedAtMs === undefined || life.exitCode === undefined || life.exitCode === exitCodeOfSigkill) return false;
-  return memcgSinceMs === undefined || memcgSinceMs < life.endedAtMs;
+  return group?.fresh !== true || group.atMs < life.endedAtMs;
 }
 
 function tellDeath(open: Case, death: Death, index: number, victim: Role, now: Instant): OomKill {

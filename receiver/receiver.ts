@@ -89,8 +89,8 @@ class ContainerLifecycle implements Component {
       isBeginning: () => this.#undecided.size > 0,
     });
     this.#telemetry = new Telemetry(settings, this.#table);
-    this.#mainProcesses = new MainProcessWatch(config.root_path, (containerId, alive, atMs) =>
-      this.#take('proc', { kind: 'main_process_seen', containerId, atMs, alive }),
+    this.#mainProcesses = new MainProcessWatch(config.root_path, (containerId, alive, atMs, pid) =>
+      this.#take('proc', { kind: 'main_process_seen', containerId, pid, atMs, alive }),
     );
     const resources = new Resources(config, readHost(config.root_path));
     this.#toLogs = new LogsBuilder(resources, settings.version);

@@ -79,6 +79,7 @@ const caseSchema = z.object({
   initKilled: z.object({ evidence: z.array(evidence), scope }).optional(),
   maybeInitKilled: z.object({ evidence: z.array(evidence), scope, atMs: number }).optional(),
   mainPid: amount.optional(),
+  group: z.object({ memcg: z.string(), atMs: number, fresh: z.boolean() }).optional(),
   ended: z.object({ atMs: number, observedAtMs: number }).optional(),
   endTold: z.boolean(),
 });
@@ -233,20 +234,21 @@ export function stateOf(container: Container, groups: readonly KnownGroup[], cas
 }
 
 function stateOfCase(open: Case, present: Life | undefined): CaseState {
-  const { container: _container, before: _before, ...known } = open;
+  const { container: _container, ...known } = open;
   const { dueAtMs: _dueAtMs, killsDueByMs: _killsDueByMs, uncountedUntilMs: _uncountedUntilMs, ...rest } = known;
-  const { life, ended, unnamedBeforeMs } = open;
+  const { life, ended, group, unnamedBeforeMs } = open;
   return {
     ...rest,
     isPresent: life !== undefined && life === present,
     life: life === present ? undefined : life,
+    group: group && { memcg: group.memcg, atMs: group.atMs, fresh: group.fresh },
     ended: ended && { atMs: ended.atMs, observedAtMs: ended.observedAtMs },
     unnamedBeforeMs: Number.isFinite(unnamedBeforeMs) ? unnamedBeforeMs : undefined,
   };
 }
 
 /**
- * The container of an earlier run, and its cases, the present one first. Its group is found again, or is gone; so is
+ * The container of an earlier run, and its cases, newest first. Its group is found again, or is gone; so is
  * what ran in it, if the machine was started since.
  */
 export function restore(
@@ -263,13 +265,15 @@ export function restore(
 }
 
 function restoreCase(
-  { isPresent, life: other, ended, unnamedBeforeMs, ...rest }: CaseState,
+  { isPresent, life: other, ended, group, unnamedBeforeMs, ...rest }: CaseState,
   container: Container,
 ): Case {
   const life = isPresent ? container.life : other;
   return {
     ...openCase(container, life),
     ...rest,
+    // Until it is seen again.
+    group: group && { ...group, gone: true },
     unnamedBeforeMs: unnamedBeforeMs ?? -Infinity,
     ended: ended && { ...ended, life: life ?? { beganUnderOurEyes: false } },
   };

@@ -1,4 +1,4 @@
-import { hintOf, type Case } from './case.ts';
+import { hintOf, isCounted, type Case } from './case.ts';
 import { causeOfScope, tellEnd } from './exit-cause.ts';
 import type { Evidence, Incident, OomKill } from './incident.ts';
 import type { Instant } from './instant.ts';
@@ -15,11 +15,8 @@ const countExplainsEndWithinMs = 1_000;
  * be read, the machine's own count decides; where that is not to be had either, the runtime's word.
  */
 export function explainSigkill(open: Case, ledger: Ledger, now: Instant): Incident[] {
-  const { memcg, memcgSinceMs } = open.container;
   const { atMs } = open.ended!;
-  // A group that was made after the end is the next life's.
-  const counterLost = memcg === undefined || (memcgSinceMs ?? -Infinity) >= atMs;
-  if (!counterLost) return [tellEnd(open, 'killed', 'killed_externally', ['exit_status', 'memory_events'])];
+  if (isCounted(open)) return [tellEnd(open, 'killed', 'killed_externally', ['exit_status', 'memory_events'])];
   const hinted: Evidence[] = hintOf(open, atMs) === undefined ? [] : ['runtime_event'];
   if (ledger.total === undefined) {
     return hinted.length === 0

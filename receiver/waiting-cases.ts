@@ -1,7 +1,6 @@
 import type { Case } from './case.ts';
-import { isRunning, type Container } from './container-table.ts';
+import type { Container } from './container-table.ts';
 import type { Instant } from './instant.ts';
-import type { LifeCases } from './life-cases.ts';
 import { countUnnamed } from './oom-kills.ts';
 
 /**
@@ -29,13 +28,11 @@ export interface Witnesses {
 /** The cases in which something is open, also of lives that were followed by another, and when each is judged on what there is. */
 export class WaitingCases {
   readonly #settleMs: number;
-  readonly #lives: LifeCases;
   readonly #witnesses: Witnesses;
   readonly #waiting = new Set<Case>();
 
-  constructor(settleMs: number, lives: LifeCases, witnesses: Witnesses) {
+  constructor(settleMs: number, witnesses: Witnesses) {
     this.#settleMs = settleMs;
-    this.#lives = lives;
     this.#witnesses = witnesses;
   }
 
@@ -70,7 +67,7 @@ export class WaitingCases {
 
   /** A kill of it is open, which may wait longer for the runtime; one after the other must not put off the first. */
   awaitKills(open: Case, now: Instant): void {
-    const awaitsRuntime = this.expectsRuntime(open.container, now);
+    const awaitsRuntime = this.expectsRuntime(open, now);
     const waitMs = awaitsRuntime ? Math.max(this.#settleMs, mainProcessToldWithinMs) : this.#settleMs;
     open.killsDueByMs ??=
       now.monotonicMs + Math.max(waitMs, this.#witnesses.isBeginning() ? mostWaitMs : Math.min(2 * waitMs, mostWaitMs));
@@ -84,12 +81,13 @@ export class WaitingCases {
     this.#waiting.delete(open);
   }
 
-  /** Whether the runtime is still to tell that the container runs, which brings its name, or its main process. */
-  expectsRuntime(container: Container, { wallMs }: Instant): boolean {
-    const { life, memcgSinceMs, workload } = container;
-    const mayTell = isRunning(container) || this.#witnesses.isRuntimeUp();
-    const isTold = isRunning(container) && this.#lives.mainPidOf(container) !== undefined;
-    const sinceMs = Math.max(life?.startedAtMs ?? 0, memcgSinceMs ?? 0, workload.firstSeenAtMs);
+  /** Whether the runtime is still to tell of this life, which brings the container's name, or of its main process. */
+  expectsRuntime({ container, life, group, mainPid }: Case, { wallMs }: Instant): boolean {
+    const isRunning = life !== undefined && life.endedAtMs === undefined;
+    const mayTell = isRunning || this.#witnesses.isRuntimeUp();
+    const isTold = isRunning && (life.pid ?? mainPid) !== undefined;
+    const groupSinceMs = group?.fresh === true ? group.atMs : 0;
+    const sinceMs = Math.max(container.life?.startedAtMs ?? 0, groupSinceMs, container.workload.firstSeenAtMs);
     return mayTell && !isTold && wallMs - sinceMs < othersAfterMs;
   }
 

@@ -298,6 +298,21 @@ describe('Correlator', () => {
     assert.deepEqual(next.map(summarize), ['oom_kill init']);
   });
 
+  it('takes the main process of the next group for that of the next life, though the end of the last is not told', () => {
+    const receiver = makeReceiver({ isKernelLogUp: true });
+    const next = [gone(5001), appeared(5002), processes(5003, 80)];
+    const late = [victimOf(id, 4999, 70), exited(5000, 137), started(5001), victimOf(id, 5200, 80), counted(5201)];
+    const told = [appeared(900), started(1000), counted(5000), ...next, ...late].flatMap((observation) =>
+      receiver.take(observation),
+    );
+    assert.deepEqual([...told, ...receiver.settle()].map(summarize), [
+      'oom_kill init',
+      'exit oom_killed oom_container',
+      'restart',
+      'oom_kill init',
+    ]);
+  });
+
   it('ties the exit to a kill that was told before the runtime told of the life', () => {
     const receiver = makeReceiver();
     const first = [appeared(900), counted(1000), mainProcess(1002, false), gone(1010)];
@@ -868,6 +883,91 @@ describe('Correlator', () => {
         'oom_kill init - unknown',
         'exit oom_killed oom_container',
       ]);
+    });
+
+    it('tells the same of several lives and containers, whichever witness is ahead of the others', () => {
+      const { exited: otherExited, gone: otherGone, processes: otherProcesses } = other;
+      const otherNamed = (atMs: number, pid: number) => victimOf(idOf(2), atMs, pid);
+      const otherSeen = (atMs: number, pid: number) => other.seen(atMs, { startedAtMs: 1000, pid, name: 'db' });
+      const again = [started(5200), seen(5201, { startedAtMs: 5200, pid: 80, name: 'web' })];
+      const nextGroup = [gone(5040), appeared(5150), processes(5160, 80)];
+      // Each witness tells in order what it saw.
+      const scenarios: Observation[][][] = [
+        // Killed, started again, killed again.
+        [
+          [exited(5030, 137), ...again, exited(5330, 137)],
+          [counted(5001), ...nextGroup, counted(5301), gone(5340)],
+          [named(5000, 70), named(5300, 80)],
+          [kernelTotal(5002, 41), kernelTotal(5302, 42)],
+        ],
+        // A child in each life, and the second life goes on.
+        [
+          [exited(5030, 1), ...again],
+          [counted(5001), ...nextGroup, counted(5301)],
+          [named(5000, 71), named(5300, 81)],
+          [kernelTotal(5302, 42)],
+        ],
+        // The first group goes with its counter; the second life ends by itself.
+        [
+          [hinted(5001), exited(5030, 137), ...again, exited(5330, 2)],
+          nextGroup,
+          [named(5000, 70)],
+          [kernelTotal(5002, 41)],
+        ],
+        // Stopped, started again, killed by hand.
+        [
+          [signalled(5000, 15), exited(5030, 0), stopped(5031), ...again, signalled(5320, 9), exited(5330, 137)],
+          [...nextGroup, gone(5340)],
+        ],
+        // Nobody tells of the lives but the kernel.
+        [[counted(5001), ...nextGroup, counted(5301)], [named(5000, 70), named(5300, 80)], [kernelTotal(5302, 42)]],
+        // Two containers at once, one of which goes on.
+        [
+          [exited(5030, 137)],
+          [otherSeen(1001, 90)],
+          [counted(5001), gone(5040)],
+          [otherAppeared(900), otherProcesses(910, 90), otherCounted(5002)],
+          [named(5000, 70), otherNamed(5001, 91)],
+          [kernelTotal(5003, 42)],
+        ],
+        // Two containers at once, both of which end, one with its counter unread.
+        [
+          [exited(5030, 137)],
+          [otherSeen(1001, 90), otherExited(5031, 137)],
+          [gone(5040)],
+          [otherAppeared(900), otherProcesses(910, 90), otherCounted(5002), otherGone(5041)],
+          [named(5000, 70), otherNamed(5001, 90)],
+          [kernelTotal(5003, 42)],
+        ],
+      ];
+      const tellAll = (observations: readonly Observation[]): string[] => {
+        const receiver = makeReceiver({ isKernelLogUp: true });
+        for (const observation of [...known, otherStarted(1000)]) receiver.take(observation, 1100);
+        const told = observations.flatMap((observation) => receiver.take(observation, 5400));
+        return [...told, ...receiver.settle(5400 + settleMs), ...receiver.settle(60_000)].map((incident) => {
+          const of = 'container' in incident ? Number(incident.container.id) : 0;
+          const pid = incident.kind === 'oom_kill' ? (incident.named?.victim.pid ?? '-') : '';
+          return `${of} ${summarize(incident)} ${pid}`;
+        });
+      };
+      const anyMerge = fc.constantFrom(...scenarios).chain((streams) =>
+        fc.tuple(
+          fc.constant(streams),
+          fc.shuffledSubarray(
+            streams.flatMap((stream, index) => stream.map(() => index)),
+            { minLength: streams.flat().length },
+          ),
+        ),
+      );
+      fc.assert(
+        fc.property(anyMerge, ([streams, turns]) => {
+          const left = streams.map((stream) => [...stream]);
+          const merged = turns.map((index) => left[index]!.shift()!);
+          const inTime = streams.flat().toSorted((a, b) => a.atMs - b.atMs);
+          assert.deepEqual(tellAll(merged).toSorted(), tellAll(inTime).toSorted());
+        }),
+        { numRuns: 1000 },
+      );
     });
 
     it('tells the same in any order of arrival', () => {

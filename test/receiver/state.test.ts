@@ -100,6 +100,23 @@ describe('the state', () => {
     await third.keeper.close();
   });
 
+  it('has what the log tells late given to the life that is over, though the next one had begun', async (t) => {
+    const { storage } = await makeStorage(t);
+    const first = startRun(storage);
+    const { appeared, exited, gone, seen } = observationsOf(idOf(1));
+    first.take(appeared(10), seen(20, { startedAtMs: 10, pid: 4711 }), exited(60, 137), gone(61));
+    assert.equal(first.correlator.settle({ wallMs: 1000, monotonicMs: Infinity }).length, 1);
+    first.take(appeared(100));
+    await first.keeper.close();
+    const second = startRun(storage);
+    const told = second.take(victimOf(idOf(1), 55, 4711), victimOf(idOf(1), 56, 4712));
+    assert.deepEqual(
+      told.map((incident) => incident.kind === 'oom_kill' && incident.victim),
+      ['init', 'child'],
+    );
+    await second.keeper.close();
+  });
+
   it('is written before the process can end in any other way, once what was told is taken', async (t) => {
     const { storage, path } = await makeStorage(t);
     const { take, keeper, table } = startRun(storage);
