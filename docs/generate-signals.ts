@@ -23,6 +23,13 @@ every resource attribute with \`resource_attributes: <name>: {enabled: true|fals
 What cannot be read is absent, never 0. Counters begin with an explicit 0 when a container is first seen, bear a true
 start time, never go back, and go on for the grace period after the container is gone.
 
+A container of a Kubernetes pod has a new id after each restart. Its counters (\`container.memory.oom_kills\`,
+\`container.memory.oom_incidents\`, \`container.exits\`, \`container.exit.code\`, \`container.restarts\`) outlive that: they
+are sent once for all its instances, on a resource without \`container.id\`, and go on for 7 minutes at least after it has
+ended, which is longer than the kubelet waits before it starts it again. Its memory and its log records are those of one
+instance. Where no runtime tells the container's name, \`container.id\` stands in for it. Pod sandboxes have no metrics;
+kills in them are told.
+
 ## Metrics
 
 ${table(
@@ -60,9 +67,10 @@ ${table(
 ## Resource attributes
 
 ${table(
-  ['name', 'stands on', 'on', 'meaning'],
-  Object.entries(resourceAttributes).map(([name, { on, enabled, description }]) => [
+  ['name', 'type', 'stands on', 'on', 'meaning'],
+  Object.entries(resourceAttributes).map(([name, { on, type, enabled, description }]) => [
     code(name),
+    type,
     on,
     enabled ? 'yes' : 'no',
     description,

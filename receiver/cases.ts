@@ -6,7 +6,7 @@ import type { Instant } from './instant.ts';
 import type { OomInvocation } from './kernel/oom-dump.ts';
 import type { Ledger } from './ledger.ts';
 import { LifeCases } from './life-cases.ts';
-import type { Transition } from './life.ts';
+import type { LifeTransition } from './life.ts';
 import type { MainProcessSeen, Observation, OomKillsCounted, VictimLogged } from './observation.ts';
 import { countProcesses, tellKills } from './oom-kills.ts';
 import { tellOutside, UnclaimedVictims } from './unclaimed-victims.ts';
@@ -94,7 +94,7 @@ export class Cases {
   }
 
   /** A life began or ended. */
-  turn(transition: Transition, now: Instant): Incident[] {
+  turn(transition: LifeTransition, now: Instant): Incident[] {
     const { container, atMs, life } = transition;
     if (transition.kind === 'life_restarted') {
       this.#lives.begin(container, life);

@@ -55,6 +55,13 @@ export const configSchema = z.strictObject({
   settle_time: duration.default(1_000),
   /** Containers beyond this number are left out and counted; gone ones make room first. */
   max_containers: z.int().positive().default(10_000),
+  /** Name of the Kubernetes node, as in the API; empty: that in K8S_NODE_NAME, if any. */
+  node_name: z.string().default(''),
+  /**
+   * By which conventions for Kubernetes the resource attributes are named that these name differently: what the gates
+   * EmitV1K8sConventions and DontEmitV0K8sConventions are to a Collector's receiver.
+   */
+  conventions: z.enum(['v0', 'both', 'v1']).default('v0'),
   /** Id of the extension that keeps the state from one run to the next; absent: it is in memory only. */
   storage: z.string().min(1).optional(),
   sources: z

@@ -1,10 +1,10 @@
 import { Cases } from './cases.ts';
 import { identifyMemcg } from './cgroup/identity.ts';
 import type { Container, ContainerTable } from './container-table.ts';
-import type { Incident } from './incident.ts';
+import type { ContainerRestart, Incident } from './incident.ts';
 import type { Instant } from './instant.ts';
 import { Ledger } from './ledger.ts';
-import type { Life } from './life.ts';
+import type { Life, WorkloadRestarted } from './life.ts';
 import type { NothingKillableLogged, Observation, VictimLogged } from './observation.ts';
 import { noteStuck } from './memory-stuck.ts';
 import { PidTable } from './pid-table.ts';
@@ -51,13 +51,15 @@ export class Correlator {
       const { atMs, reason, memcg } = observation;
       return noteStuck(container, { atMs, reason, memcg, evidence: ['memory_events'] }, now);
     }
-    const turned = transitions.flatMap((transition) => this.cases.turn(transition, now));
-    return [...turned, ...this.cases.observe(observation, container, now)];
+    const turned = transitions.flatMap((transition) =>
+      transition.kind === 'workload_restarted' ? tellRestart(transition, now) : this.cases.turn(transition, now),
+    );
+    return [...turned, ...this.cases.observe(observation, container, now)].filter(isOfUser);
   }
 
   /** Judges what has waited long enough. */
   settle(now: Instant): Incident[] {
-    const incidents = this.cases.settle(now);
+    const incidents = this.cases.settle(now).filter(isOfUser);
     // At a stop there is time left for what has not explained itself: a later run goes on with it.
     if (now.monotonicMs !== Infinity) this.ledger.settle(now);
     return incidents;
@@ -78,8 +80,9 @@ export class Correlator {
   #takeVictim(logged: VictimLogged, now: Instant): Incident[] {
     const containerId = this.#idOfVictim(logged);
     if (containerId === undefined) return this.cases.observeStray(logged, now);
-    const { runtime } = identifyMemcg(logged.victim.memcg ?? logged.memcgSeen ?? '');
-    const container = this.#table.adopt({ containerId, runtime, atMs: logged.atMs }, now.wallMs);
+    const { runtime, podUid } = identifyMemcg(logged.victim.memcg ?? logged.memcgSeen ?? '');
+    const pod = podUid === undefined ? undefined : { uid: podUid };
+    const container = this.#table.adopt({ containerId, runtime, pod, atMs: logged.atMs }, now.wallMs);
     if (container === undefined) return this.cases.observeStray(logged, now);
     this.#learnTasks(logged);
     return this.cases.observe(logged, container, now);
@@ -110,6 +113,15 @@ export class Correlator {
     const unknown = Array.from(invocation.pids).filter((pid) => this.#pids.containerOf(pid, atMs) === undefined);
     this.#pids.learn(containerId, unknown, atMs);
   }
+}
+
+function tellRestart({ container, atMs, previous, restarts }: WorkloadRestarted, now: Instant): ContainerRestart {
+  return { kind: 'restart', container, atMs, observedAtMs: now.wallMs, previous, restarts };
+}
+
+/** A sandbox comes and goes with its pod. That something in it was killed is worth a word. */
+function isOfUser(incident: Incident): boolean {
+  return !((incident.kind === 'exit' || incident.kind === 'restart') && incident.container.sandbox === true);
 }
 
 /** The pid of a process that has ended can be another's by now. */

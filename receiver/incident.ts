@@ -81,6 +81,8 @@ export interface ContainerRestart {
   observedAtMs: number;
   /** The life before, where it is known. */
   previous?: Life;
+  /** More than 1 where instances of a pod's container went by unseen, which nobody can tell one by one. */
+  restarts?: number;
 }
 
 /** A container is out of memory, and nothing in it can be killed: its tasks wait, or fail again and again. */

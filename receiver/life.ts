@@ -1,5 +1,6 @@
 import type { Container } from './container-table.ts';
 import type { ContainerSeen } from './observation.ts';
+import { noteExitCode as noteExitCodeOf } from './workload.ts';
 
 /** One run of a container's main process. Its times are by the clock of now: none of them lies in the future. */
 export interface Life {
@@ -11,6 +12,8 @@ export interface Life {
   /** Who told of the begin and of the end: an event and the runtime's own record of one moment differ. */
   beginToldBy?: Teller;
   endToldBy?: Teller;
+  /** Nobody told of the end: the next instance of the same pod's container has begun. Its exit code may still come. */
+  endPresumed?: boolean;
   /** End of the life before this one. */
   previousEndedAtMs?: number;
   /**
@@ -24,8 +27,11 @@ export interface Life {
 
 type Teller = 'event' | 'inspection';
 
-/** A life began again, or ended. Each does so once, however many sources told of it and in whatever order. */
-export type Transition = LifeRestarted | LifeEnded;
+/** What began again, or ended. Each does so once, however many sources told of it and in whatever order. */
+export type Transition = LifeTransition | WorkloadRestarted;
+
+/** A life of one container began again, or ended. */
+export type LifeTransition = LifeRestarted | LifeEnded;
 
 export interface LifeRestarted {
   kind: 'life_restarted';
@@ -44,6 +50,19 @@ export interface LifeEnded {
   life: Life;
 }
 
+/** Another instance of a pod's container has begun, which is a container of its own. */
+export interface WorkloadRestarted {
+  kind: 'workload_restarted';
+  container: Container;
+  atMs: number;
+  /** The life that began. */
+  life: Life;
+  /** Of the instance before it, where it is known. */
+  previous?: Life;
+  /** More than 1 where instances went by unseen. */
+  restarts: number;
+}
+
 /**
  * How far an event and the runtime's own record of the same moment may lie apart. Docker's `start` and `die` follow
  * StartedAt and FinishedAt by 1 to 100 ms on an idle host and by seconds on a busy one.
@@ -57,7 +76,7 @@ const clockGrainMs = 1;
 const mostMissedRestarts = 100;
 
 /** An event says that the main process was started. `nowMs` is the time on the clock. */
-export function begin(container: Container, toldAtMs: number, nowMs: number): Transition[] {
+export function begin(container: Container, toldAtMs: number, nowMs: number): LifeTransition[] {
   const { life } = container;
   const next = begun(toldAtMs, nowMs, 'event');
   if (life === undefined) {
@@ -72,7 +91,12 @@ export function begin(container: Container, toldAtMs: number, nowMs: number): Tr
 }
 
 /** An event says that the main process ended. `nowMs` is the time on the clock. */
-export function end(container: Container, toldAtMs: number, exitCode: number | undefined, nowMs: number): Transition[] {
+export function end(
+  container: Container,
+  toldAtMs: number,
+  exitCode: number | undefined,
+  nowMs: number,
+): LifeTransition[] {
   const { life } = container;
   const atMs = notInFuture(toldAtMs, nowMs);
   if (life === undefined) {
@@ -80,13 +104,24 @@ export function end(container: Container, toldAtMs: number, exitCode: number | u
     return [endLife(container, atMs, exitCode, 'event')];
   }
   if (life.endedAtMs === undefined) return isBefore(atMs, life) ? [] : [endLife(container, atMs, exitCode, 'event')];
+  if (life.endPresumed === true && !isBefore(atMs, life)) {
+    noteExitCode(container, life, life.exitCode ?? exitCode);
+    return [];
+  }
   const told = life.endToldBy === 'inspection' ? isSameMoment(atMs, life.endedAtMs) : atMs <= life.endedAtMs;
   if (told || atMs < life.endedAtMs) return [];
   return [restart(container, { beganUnderOurEyes: true }), endLife(container, atMs, exitCode, 'event')];
 }
 
+/** The next instance of the same pod's container began at `atMs`: this one has ended, with an exit code that may still come. */
+export function presumeEnd(container: Container, atMs: number): LifeTransition[] {
+  const transitions = endUnseen(container, atMs);
+  if (transitions.length > 0) container.life!.endPresumed = true;
+  return transitions;
+}
+
 /** The container was removed: whatever ran has ended, and its exit code is not to be had any more. */
-export function remove(container: Container, toldAtMs: number, nowMs: number): Transition[] {
+export function remove(container: Container, toldAtMs: number, nowMs: number): LifeTransition[] {
   return container.life === undefined ? [] : endUnseen(container, notInFuture(toldAtMs, nowMs));
 }
 
@@ -110,7 +145,7 @@ export function followClockBack({ life }: Container, byMs: number, nowMs: number
  * The runtime was asked how the container stands. Works out which ends and restarts were missed since we last knew:
  * while the runtime or the connection to it was down, or before its events reached us.
  */
-export function reconcile(container: Container, seen: ContainerSeen, nowMs: number): Transition[] {
+export function reconcile(container: Container, seen: ContainerSeen, nowMs: number): LifeTransition[] {
   if (seen.startedAtMs === undefined) return [];
   const { life } = container;
   if (life !== undefined && isOlderThan(seen, life, nowMs)) return [];
@@ -119,11 +154,11 @@ export function reconcile(container: Container, seen: ContainerSeen, nowMs: numb
   return transitions;
 }
 
-function takeOver(container: Container, seen: ContainerSeen, nowMs: number): Transition[] {
+function takeOver(container: Container, seen: ContainerSeen, nowMs: number): LifeTransition[] {
   const { life } = container;
   if (life === undefined) {
     container.life = firstLife(seen, nowMs);
-    if (!seen.running) container.workload.lastExitCode = seen.exitCode;
+    if (!seen.running) noteExitCode(container, container.life, seen.exitCode);
     return [];
   }
   if (isSameLife(seen, life, nowMs))
@@ -132,7 +167,7 @@ function takeOver(container: Container, seen: ContainerSeen, nowMs: number): Tra
 }
 
 /** Lives went by unseen: ends the one we knew, and tells of each restart that the runtime counted. */
-function catchUp(container: Container, seen: ContainerSeen, restarts: number, nowMs: number): Transition[] {
+function catchUp(container: Container, seen: ContainerSeen, restarts: number, nowMs: number): LifeTransition[] {
   const next = begun(seen.startedAtMs ?? seen.atMs, nowMs, 'inspection');
   const beganAtMs = next.startedAtMs;
   const transitions = endUnseen(container, Math.min(seen.finishedAtMs ?? beganAtMs, beganAtMs));
@@ -144,7 +179,7 @@ function catchUp(container: Container, seen: ContainerSeen, restarts: number, no
 }
 
 /** The life is the one we know: takes over the pid while it runs, its end or the exit code once it ended. */
-function confirm(container: Container, seen: ContainerSeen, nowMs: number): Transition[] {
+function confirm(container: Container, seen: ContainerSeen, nowMs: number): LifeTransition[] {
   const { life } = container;
   if (life === undefined) return [];
   if (life.endedAtMs !== undefined) {
@@ -162,7 +197,7 @@ function confirm(container: Container, seen: ContainerSeen, nowMs: number): Tran
  * A container that was new to us started under our eyes, and the inspection says that it had run before: that start
  * was a restart.
  */
-function nameRestart(container: Container, seen: ContainerSeen, nowMs: number): Transition[] {
+function nameRestart(container: Container, seen: ContainerSeen, nowMs: number): LifeTransition[] {
   const { life } = container;
   if (!seen.running || seen.finishedAtMs === undefined) return [];
   if (!life?.beganUnderOurEyes || life.previousEndedAtMs !== undefined) return [];
@@ -232,7 +267,7 @@ function isSameMoment(atMs: number, otherMs: number | undefined): boolean {
   return otherMs !== undefined && Math.abs(atMs - otherMs) <= sameMomentMs;
 }
 
-function endUnseen(container: Container, atMs: number): Transition[] {
+function endUnseen(container: Container, atMs: number): LifeTransition[] {
   return container.life?.endedAtMs === undefined ? [endLife(container, atMs, undefined, 'inspection')] : [];
 }
 
@@ -245,7 +280,7 @@ function endLife(container: Container, atMs: number, exitCode: number | undefine
 
 function noteExitCode({ workload }: Container, life: Life, exitCode: number | undefined): void {
   life.exitCode = exitCode;
-  if (exitCode !== undefined) workload.lastExitCode = exitCode;
+  if (exitCode !== undefined) noteExitCodeOf(workload, exitCode, life.endedAtMs ?? -Infinity);
 }
 
 function restart(container: Container, life: Life): LifeRestarted {

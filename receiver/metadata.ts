@@ -64,6 +64,22 @@ const lifecycleMetrics = {
     enabled: true,
     description: 'Times a new instance of the same workload container was started.',
   },
+  'k8s.container.restarts': {
+    identity: 'workload',
+    kind: 'gauge',
+    type: 'int',
+    unit: '{restart}',
+    enabled: false,
+    description: "The kubelet's own count, as k8s_cluster sends it: it begins at 0 again when the kubelet loses it.",
+  },
+  'k8s.container.restart.count': {
+    identity: 'workload',
+    kind: 'sum',
+    type: 'int',
+    unit: '{restart}',
+    enabled: false,
+    description: 'The same by the v1 conventions.',
+  },
 } as const satisfies Record<string, MetricDefinition>;
 
 const memoryMetrics = {
@@ -172,9 +188,19 @@ export const metrics: ReadonlyMap<string, MetricDefinition> = new Map<string, Me
   ...memoryStatMetrics.map(({ name, definition }) => [name, definition] as const),
 ]);
 
+/** Where a resource attribute can stand. */
+export type ResourcePlace =
+  | 'containers'
+  | 'containers outside Kubernetes'
+  | "pods' containers"
+  | "logs of pods' containers"
+  | 'logs and node'
+  | "pods' containers, logs and node";
+
 /** One resource attribute; `on` is where it stands. */
 export interface ResourceAttributeDefinition {
-  on: 'containers' | 'logs and node';
+  on: ResourcePlace;
+  type: 'string' | 'string[]' | 'int';
   enabled: boolean;
   description: string;
 }
@@ -182,16 +208,70 @@ export interface ResourceAttributeDefinition {
 /** Names of resource attributes. */
 export type ResourceAttributeName = keyof typeof resourceAttributes;
 
+const onPods = { on: "pods' containers", type: 'string', enabled: true } as const;
+const onContainers = { on: 'containers', type: 'string', enabled: true } as const;
+
 export const resourceAttributes = {
-  'container.id': { on: 'containers', enabled: true, description: '64 hex digits, without a scheme.' },
-  'container.name': { on: 'containers', enabled: true, description: 'Name given by the user or the runtime.' },
-  'container.image.name': { on: 'containers', enabled: true, description: 'Image without tag and digest.' },
-  'container.image.tag': { on: 'containers', enabled: true, description: 'Tag of the image, where it has one.' },
-  'container.runtime': { on: 'containers', enabled: true, description: 'docker, containerd, cri-o or podman.' },
-  'host.name': { on: 'logs and node', enabled: true, description: "The node's host name." },
-  'host.id': { on: 'logs and node', enabled: true, description: "The node's machine id." },
-  'os.type': { on: 'logs and node', enabled: true, description: 'linux' },
+  'k8s.namespace.name': { ...onPods, description: "The pod's namespace." },
+  'k8s.pod.name': { ...onPods, description: "The pod's name." },
+  'k8s.pod.uid': {
+    ...onPods,
+    description: "The pod's uid; of a static pod the hash of its manifest (kubernetes.io/config.hash).",
+  },
+  'k8s.pod.qos_class': {
+    ...onPods,
+    enabled: false,
+    description: 'Guaranteed, Burstable or BestEffort, by the path of the memory cgroup.',
+  },
+  'k8s.container.name': {
+    ...onPods,
+    description: 'Name in the specification of the pod; absent where no runtime tells it, and for its sandbox.',
+  },
+  'k8s.container.restart_count': {
+    on: "logs of pods' containers",
+    type: 'int',
+    enabled: true,
+    description: "The kubelet's count of restarts before this instance; on metrics it would fork the series.",
+  },
+  'k8s.node.name': {
+    on: "pods' containers, logs and node",
+    type: 'string',
+    enabled: true,
+    description: 'node_name of the configuration, else of the environment (K8S_NODE_NAME).',
+  },
+  'container.id': {
+    ...onContainers,
+    description: "64 hex digits, without a scheme; not on counters of a pod's container, which outlive it.",
+  },
+  'container.name': {
+    ...onContainers,
+    on: 'containers outside Kubernetes',
+    description: 'Name given by the user or the runtime.',
+  },
+  'container.image.name': { ...onContainers, description: 'Image without tag and digest.' },
+  'container.image.tag': { ...onContainers, description: 'Tag of the image, where it has one.' },
+  'container.image.tags': {
+    ...onContainers,
+    type: 'string[]',
+    enabled: false,
+    description: 'The same by the v1 conventions: see conventions.',
+  },
+  'container.runtime': { ...onContainers, description: 'docker, containerd, cri-o or podman.' },
+  'container.runtime.name': {
+    ...onContainers,
+    enabled: false,
+    description: 'The same by the v1 conventions: see conventions.',
+  },
+  'host.name': { on: 'logs and node', type: 'string', enabled: true, description: "The node's host name." },
+  'host.id': { on: 'logs and node', type: 'string', enabled: true, description: "The node's machine id." },
+  'os.type': { on: 'logs and node', type: 'string', enabled: true, description: 'linux' },
 } as const satisfies Record<string, ResourceAttributeDefinition>;
+
+/** Names of resource attributes that the Collector's v1 conventions for Kubernetes have changed. */
+export const attributesByConventions: Readonly<Record<'v0' | 'v1', readonly ResourceAttributeName[]>> = {
+  v0: ['container.image.tag', 'container.runtime'],
+  v1: ['container.image.tags', 'container.runtime.name'],
+};
 
 /** One event: a log record with this EventName. */
 export interface EventDefinition {

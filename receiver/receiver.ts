@@ -31,6 +31,7 @@ import { MemcgSource } from './sources/memcg.ts';
 import { Telemetry } from './telemetry.ts';
 import { LogsBuilder } from './to-logs.ts';
 import { MetricsBuilder } from './to-metrics.ts';
+import { hasWorkloadOfPod } from './workload-table.ts';
 import { countIncidents } from './workload.ts';
 
 /** `container_lifecycle`: deaths, restarts and memory of the containers of this node. */
@@ -46,6 +47,9 @@ const firstCollectionWithinMs = 500;
 
 /** Pieces of data that the pipelines have neither taken nor refused: they may wait for a destination. */
 const mostHandedOn = 1_000;
+
+/** The counters of a pod's container wait no longer than this for its name, which is a part of their identity. */
+const namedWithinMs = 10_000;
 
 /** Judging that failed is tried again no sooner than this: what it failed at may still be there. */
 const settlesAgainAfterMs = 1_000;
@@ -84,7 +88,7 @@ class ContainerLifecycle implements Component {
     this.#next = next;
     this.#table = new ContainerTable(config.max_containers);
     this.#correlator = new Correlator(this.#table, config.settle_time, {
-      isRuntimeUp: () => this.#mayTell('docker'),
+      isRuntimeUp: () => this.#isRuntimeUp(),
       isKernelLogUp: () => this.#mayTell('kernel_log'),
       isBeginning: () => this.#undecided.size > 0,
     });
@@ -92,7 +96,10 @@ class ContainerLifecycle implements Component {
     this.#mainProcesses = new MainProcessWatch(config.root_path, (containerId, alive, atMs, pid) =>
       this.#take('proc', { kind: 'main_process_seen', containerId, pid, atMs, alive }),
     );
-    const resources = new Resources(config, readHost(config.root_path));
+    const resources = new Resources(
+      config,
+      readHost(config.root_path, config.node_name || process.env['K8S_NODE_NAME']),
+    );
     this.#toLogs = new LogsBuilder(resources, settings.version);
     this.#toMetrics = new MetricsBuilder(config, resources, settings.version);
     this.#memcg = config.sources.memcg.enabled ? makeMemcgSource(config, this.#telemetry) : undefined;
@@ -107,6 +114,10 @@ class ContainerLifecycle implements Component {
     // Counters first: a runtime's listing must find the groups known.
     this.#sources = [this.#memcg, this.#kernelLog, docker].filter((source) => source !== undefined);
     this.#undecided = new Set(this.#sources.map(({ name }) => name));
+  }
+
+  #isRuntimeUp(): boolean {
+    return this.#mayTell('docker');
   }
 
   /** Whether a source works, or may do so in a moment: a kill of the time before our start can be seen before it does. */
@@ -142,7 +153,10 @@ class ContainerLifecycle implements Component {
   }
 
   #noteChange(container: Container | undefined): void {
-    if (container !== undefined) this.#keeper?.changed(container);
+    if (container === undefined) return;
+    this.#keeper?.changed(container);
+    // What is counted of a pod's container must be there when this instance is forgotten.
+    this.#keeper?.changed(this.#table.tellerOf(container));
   }
 
   /** Resolves once the source works or has failed for the first time. */
@@ -231,9 +245,10 @@ class ContainerLifecycle implements Component {
     const { metrics } = this.#next;
     if (metrics === undefined) return;
     if (this.#handingOn.size > 0) this.#toMetrics.letGo();
-    const ofContainers = Array.from(this.#table.all(), (container) =>
-      this.#guard('collect', () => this.#measure(container, nowMs)),
-    ).filter((metricsOfOne) => metricsOfOne !== undefined);
+    const ofContainers = Array.from(
+      this.#table.all(),
+      (container) => this.#guard('collect', () => this.#measure(container, nowMs)) ?? [],
+    ).flat();
     const { countedSinceMs } = this.#circumstances;
     const ofNode = this.#toMetrics.ofNode(this.#correlator.ledger, this.#bootedAtMs, countedSinceMs, nowMs);
     const all = ofNode === undefined ? ofContainers : [ofNode, ...ofContainers];
@@ -241,10 +256,22 @@ class ContainerLifecycle implements Component {
     void this.#handOn(() => metrics.consumeMetrics(all), 'metric_points', countPoints(all));
   }
 
-  #measure(container: Container, nowMs: number): ResourceMetrics {
+  #measure(container: Container, nowMs: number): ResourceMetrics[] {
+    if (container.sandbox === true) return [];
     const memory = this.#memcg?.readMemory(container.id);
     container.limitBytes = memory?.limitBytes ?? container.limitBytes;
-    return this.#toMetrics.ofContainer(container, memory, nowMs);
+    if (!hasWorkloadOfPod(container)) {
+      const metrics = () => this.#toMetrics.ofContainer(container, memory, nowMs);
+      return this.#awaitsName(container, nowMs) ? [] : [metrics()];
+    }
+    const ofInstance = memory && this.#toMetrics.ofInstance(container, memory, nowMs);
+    const ofWorkload = this.#table.tellsWorkload(container) && this.#toMetrics.ofWorkload(container, nowMs);
+    return [ofWorkload, ofInstance].filter((made) => typeof made === 'object');
+  }
+
+  /** Its cgroup is there before its runtime has told which of the pod's containers it is, or that it is the sandbox. */
+  #awaitsName({ pod, firstSeenAtMs }: Container, nowMs: number): boolean {
+    return pod !== undefined && this.#isRuntimeUp() && nowMs - firstSeenAtMs < namedWithinMs;
   }
 
   #handOn(pass: () => Promise<void>, items: 'log_records' | 'metric_points', count: number): Promise<void> {

@@ -2,11 +2,20 @@ import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { resourceFromAttributes, type Resource } from '@opentelemetry/resources';
+import type { QosClass } from './cgroup/identity.ts';
 import type { Config } from './config.ts';
 import type { Container } from './container-table.ts';
-import { resourceAttributes, type ResourceAttributeName } from './metadata.ts';
+import { attributesByConventions, resourceAttributes, type ResourceAttributeName } from './metadata.ts';
+import { hasWorkloadOfPod } from './workload-table.ts';
 
-type ResourceFacts = Partial<Record<ResourceAttributeName, string>>;
+type ResourceFacts = Partial<Record<ResourceAttributeName, string | number | string[]>>;
+
+/** The resources of one container's telemetry. */
+interface ContainerResources {
+  metrics: Resource;
+  workload: Resource;
+  logs: Resource;
+}
 
 /**
  * Makes the resources of what we send, one object for each identity as long as its facts stay the same: serializers
@@ -15,9 +24,9 @@ type ResourceFacts = Partial<Record<ResourceAttributeName, string>>;
 export class Resources {
   readonly #host: ResourceFacts;
   readonly #enabled: ReadonlySet<string>;
-  /** The node itself: host.name, host.id, os.type. */
+  /** The node itself: host.name, host.id, os.type, and k8s.node.name where that is known. */
   readonly node: Resource;
-  readonly #made = new WeakMap<Container, { factsVersion: number; metrics: Resource; logs: Resource }>();
+  readonly #made = new WeakMap<Container, ContainerResources & { factsVersion: number }>();
 
   constructor(config: Config, host: ResourceFacts) {
     this.#host = host;
@@ -25,9 +34,14 @@ export class Resources {
     this.node = this.#make(host);
   }
 
-  /** Of a container's metrics. */
+  /** Of a container's own metrics. */
   ofMetrics(container: Container): Resource {
     return this.#of(container).metrics;
+  }
+
+  /** Of the counters of its workload: without the container's id where they outlive it. */
+  ofWorkload(container: Container): Resource {
+    return this.#of(container).workload;
   }
 
   /** Of a container's log records, which name the node as well. */
@@ -35,14 +49,17 @@ export class Resources {
     return this.#of(container).logs;
   }
 
-  #of(container: Container): { metrics: Resource; logs: Resource } {
+  #of(container: Container): ContainerResources {
     const known = this.#made.get(container);
     if (known?.factsVersion === container.factsVersion) return known;
-    const facts = containerFacts(container);
+    const facts = { ...placeFacts(container, this.#host['k8s.node.name']), ...containerFacts(container) };
+    const { 'container.id': _id, ...ofWorkload } = facts;
+    const metrics = this.#make(facts);
     const made = {
       factsVersion: container.factsVersion,
-      metrics: this.#make(facts),
-      logs: this.#make({ ...facts, ...this.#host }),
+      metrics,
+      workload: hasWorkloadOfPod(container) ? this.#make(ofWorkload) : metrics,
+      logs: this.#make({ ...facts, 'k8s.container.restart_count': container.pod?.restartCount, ...this.#host }),
     };
     this.#made.set(container, made);
     return made;
@@ -54,21 +71,49 @@ export class Resources {
   }
 }
 
-/** What identifies the machine whose root file system is at `rootPath`. */
-export function readHost(rootPath: string): ResourceFacts {
+/** What identifies the machine whose root file system is at `rootPath`; `nodeName` is its name in Kubernetes, if any. */
+export function readHost(rootPath: string, nodeName?: string): ResourceFacts {
   // Inside a container our own host name is the container's.
   const name = rootPath === '/' ? undefined : readLine(join(rootPath, 'etc/hostname'));
-  return { 'host.name': name ?? hostname(), 'host.id': readLine(join(rootPath, 'etc/machine-id')), 'os.type': 'linux' };
+  return {
+    'host.name': name ?? hostname(),
+    'host.id': readLine(join(rootPath, 'etc/machine-id')),
+    'os.type': 'linux',
+    ...(nodeName && { 'k8s.node.name': nodeName }),
+  };
 }
 
-function containerFacts({ id, name, image, runtime }: Container): ResourceFacts {
+/** Its place in Kubernetes: what kubelet_stats and k8s_cluster send of a container, by the same names. */
+function placeFacts({ pod, qosClass }: Container, nodeName: ResourceFacts['k8s.node.name']): ResourceFacts {
+  if (pod === undefined) return {};
+  return {
+    'k8s.namespace.name': pod.namespace,
+    'k8s.pod.name': pod.name,
+    'k8s.pod.uid': pod.uid,
+    'k8s.pod.qos_class': qosClass && qosClasses[qosClass],
+    'k8s.container.name': pod.containerName,
+    'k8s.node.name': nodeName,
+  };
+}
+
+/** As the API writes them. */
+const qosClasses: Record<QosClass, string> = {
+  guaranteed: 'Guaranteed',
+  burstable: 'Burstable',
+  besteffort: 'BestEffort',
+};
+
+function containerFacts({ id, name, image, runtime, pod }: Container): ResourceFacts {
   const reference = image === undefined ? undefined : splitImage(image);
   return {
     'container.id': id,
-    'container.name': name,
+    // What a runtime calls a pod's container is made of the names above.
+    'container.name': pod === undefined ? name : undefined,
     'container.image.name': reference?.name,
     'container.image.tag': reference?.tag,
+    'container.image.tags': reference?.tag === undefined ? undefined : [reference.tag],
     'container.runtime': runtime,
+    'container.runtime.name': runtime,
   };
 }
 
@@ -84,11 +129,14 @@ export function splitImage(reference: string): { name: string; tag?: string } | 
   return { name: withoutDigest.slice(0, colon), tag: withoutDigest.slice(colon + 1) };
 }
 
-function enabledAttributes({ resource_attributes: switches }: Config): ReadonlySet<string> {
-  const enabled = Object.entries(resourceAttributes).filter(
-    ([name, definition]) => switches[name]?.enabled ?? definition.enabled,
-  );
-  return new Set(enabled.map(([name]) => name));
+function enabledAttributes({ resource_attributes: switches, conventions }: Config): ReadonlySet<string> {
+  const isDefault = (name: ResourceAttributeName): boolean => {
+    if (attributesByConventions.v0.includes(name)) return conventions !== 'v1';
+    if (attributesByConventions.v1.includes(name)) return conventions !== 'v0';
+    return resourceAttributes[name].enabled;
+  };
+  const names = Object.keys(resourceAttributes) as ResourceAttributeName[];
+  return new Set(names.filter((name) => switches[name]?.enabled ?? isDefault(name)));
 }
 
 function readLine(path: string): string | undefined {

@@ -1,5 +1,6 @@
 import type { Container } from './container-table.ts';
 import type { Life } from './life.ts';
+import type { Workload } from './workload.ts';
 
 /** When counters began, in milliseconds since the epoch. */
 interface ContainerStarts {
@@ -9,7 +10,8 @@ interface ContainerStarts {
   memcgMs?: number;
 }
 
-interface Known extends ContainerStarts {
+interface Known {
+  memcgMs?: number;
   /** What `memcgMs` was made of. */
   memcgSinceMs?: number;
   life?: Life;
@@ -21,21 +23,29 @@ interface Known extends ContainerStarts {
  * the counter does begin anew, and where the clock was set back to before them.
  */
 export class StartTimes {
-  readonly #ofContainers = new WeakMap<Container, Known>();
+  readonly #ofWorkloads = new WeakMap<Workload, number>();
+  readonly #ofMemcgs = new WeakMap<Container, Known>();
   #bootedAtMs = Infinity;
   #startedAtMs = Infinity;
 
   /** For points of `nowMs`. `isMemoryRead`: the kernel's own counters are among them. */
   ofContainer(container: Container, isMemoryRead: boolean, nowMs: number): ContainerStarts {
-    const { memcgSinceMs, life, workload } = container;
-    let known = this.#ofContainers.get(container);
-    if (known === undefined) this.#ofContainers.set(container, (known = { workloadMs: workload.firstSeenAtMs }));
-    known.workloadMs = Math.min(known.workloadMs, nowMs);
-    if (!isMemoryRead) return known;
-    known.memcgMs = Math.min(newStartOfMemcg(container, known) ?? known.memcgMs!, nowMs);
-    known.memcgSinceMs = memcgSinceMs ?? known.memcgSinceMs;
-    known.life = life;
-    return known;
+    const { memcgSinceMs, life } = container;
+    const workloadMs = this.#ofWorkload(container.workload, nowMs);
+    let known = this.#ofMemcgs.get(container);
+    if (known === undefined) this.#ofMemcgs.set(container, (known = {}));
+    if (isMemoryRead) {
+      known.memcgMs = Math.min(newStartOfMemcg(container, known) ?? known.memcgMs!, nowMs);
+      known.memcgSinceMs = memcgSinceMs ?? known.memcgSinceMs;
+      known.life = life;
+    }
+    return { workloadMs, memcgMs: known.memcgMs };
+  }
+
+  #ofWorkload(workload: Workload, nowMs: number): number {
+    const startMs = Math.min(this.#ofWorkloads.get(workload) ?? workload.firstSeenAtMs, nowMs);
+    this.#ofWorkloads.set(workload, startMs);
+    return startMs;
   }
 
   /** Of the machine and of this process. */
@@ -50,8 +60,8 @@ export class StartTimes {
  * Undefined where the counters go on. Where we did not see the group being made, they began with the container's life;
  * to learn of that life only after they were sent first is no new beginning.
  */
-function newStartOfMemcg({ memcgSinceMs, life, workload }: Container, known: Known): number | undefined {
-  if (known.memcgMs === undefined) return memcgSinceMs ?? life?.startedAtMs ?? workload.firstSeenAtMs;
+function newStartOfMemcg({ memcgSinceMs, life, firstSeenAtMs }: Container, known: Known): number | undefined {
+  if (known.memcgMs === undefined) return memcgSinceMs ?? life?.startedAtMs ?? firstSeenAtMs;
   if (memcgSinceMs !== undefined) return memcgSinceMs === known.memcgSinceMs ? undefined : memcgSinceMs;
   return known.life === undefined || life === known.life ? undefined : life?.startedAtMs;
 }

@@ -4,6 +4,7 @@ import { isRunning, type Container } from './container-table.ts';
 import type { Life } from './life.ts';
 import type { VictimLogged } from './observation.ts';
 import type { KnownGroup } from './sources/memcg-group.ts';
+import { hasWorkloadOfPod } from './workload-table.ts';
 
 /** Of the form of the state. Keys may be added to a version; whatever changes the meaning of one is another version. */
 const version = 1;
@@ -21,6 +22,7 @@ const lifeSchema = z.object({
   pid: number.optional(),
   beginToldBy: teller,
   endToldBy: teller,
+  endPresumed: z.boolean().optional(),
   previousEndedAtMs: number.optional(),
   movedMs: number.optional(),
   beganUnderOurEyes: z.boolean(),
@@ -84,11 +86,34 @@ const caseSchema = z.object({
   endTold: z.boolean(),
 });
 
+const podSchema = z.object({
+  uid: z.string(),
+  namespace: z.string().optional(),
+  name: z.string().optional(),
+  containerName: z.string().optional(),
+  restartCount: amount.optional(),
+});
+
+const instanceSchema = z
+  .object({
+    containerId: z.string(),
+    startedAtMs: number.optional(),
+    endedAtMs: number.optional(),
+    restartCount: amount.optional(),
+  })
+  .optional();
+
 const containerSchema = z.object({
   id: z.string().regex(/^[0-9a-f]{64}$/),
   runtime: z.enum(['docker', 'containerd', 'cri-o', 'podman']).optional(),
   name: z.string().optional(),
   image: z.string().optional(),
+  pod: podSchema.optional(),
+  qosClass: z.enum(['guaranteed', 'burstable', 'besteffort']).optional(),
+  sandbox: z.boolean().optional(),
+  removed: z.boolean().optional(),
+  /** Absent in what was written before pods were known: that of the workload. */
+  firstSeenAtMs: number.optional(),
   life: lifeSchema.optional(),
   runtimeRestartCount: number.optional(),
   memcgSinceMs: number.optional(),
@@ -99,6 +124,9 @@ const containerSchema = z.object({
     exits: z.object({ completed: amount, error: amount, oom_killed: amount, killed: amount }),
     restarts: amount,
     lastExitCode: number.optional(),
+    lastExitAtMs: number.optional(),
+    oldest: instanceSchema,
+    newest: instanceSchema,
   }),
   limitBytes: amount.optional(),
   goneAtMs: number.optional(),
@@ -214,13 +242,18 @@ function plain(key: string, value: unknown): unknown {
 
 /** What is known of a container, with its groups' counters and its cases as they are at this moment. */
 export function stateOf(container: Container, groups: readonly KnownGroup[], cases: readonly Case[]): ContainerState {
-  const { id, runtime, name, image, life, runtimeRestartCount, memcgSinceMs, workload, limitBytes, goneAtMs, stuck } =
-    container;
+  const { id, runtime, name, image, pod, qosClass, sandbox, removed, firstSeenAtMs, life } = container;
+  const { runtimeRestartCount, memcgSinceMs, workload, limitBytes, goneAtMs, stuck } = container;
   return {
     id,
     runtime,
     name,
     image,
+    pod,
+    qosClass,
+    sandbox,
+    removed,
+    firstSeenAtMs,
     life,
     runtimeRestartCount,
     memcgSinceMs,
@@ -256,11 +289,17 @@ export function restore(
   isSameBoot: boolean,
   nowMs: number,
 ): { container: Container; cases: Case[] } {
-  const { groups: _groups, cases, memcgSinceMs, ...facts } = state;
-  const container: Container = { ...facts, factsVersion: 0, memcgSinceMs: isSameBoot ? memcgSinceMs : undefined };
+  const { groups: _groups, cases, memcgSinceMs, firstSeenAtMs = state.workload.firstSeenAtMs, ...facts } = state;
+  const container: Container = {
+    ...facts,
+    firstSeenAtMs,
+    factsVersion: 0,
+    memcgSinceMs: isSameBoot ? memcgSinceMs : undefined,
+  };
   if (container.life !== undefined && !isSameBoot) container.life.pid = undefined;
   if (isRunning(container)) container.lostSightAtMs = nowMs;
-  else container.goneAtMs ??= nowMs;
+  // What has become of a pod's container meanwhile, its next instance tells.
+  else container.goneAtMs = hasWorkloadOfPod(container) ? nowMs : (container.goneAtMs ?? nowMs);
   return { container, cases: cases.map((open) => restoreCase(open, container)) };
 }
 

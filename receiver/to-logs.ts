@@ -188,15 +188,16 @@ function tellExit(exit: ContainerExit): Told {
   };
 }
 
-function tellRestart({ container, atMs, previous }: ContainerRestart): Told {
+function tellRestart({ container, atMs, previous, restarts = 1 }: ContainerRestart): Told {
   const downMs = previous?.endedAtMs === undefined ? undefined : atMs - previous.endedAtMs;
   const since = downMs === undefined || downMs < 0 ? '' : `, ${formatSeconds(downMs / 1000)} after it had exited`;
   const code = previous?.exitCode === undefined || since === '' ? '' : ` with code ${previous.exitCode}`;
   const count = container.workload.restarts;
+  const seen = restarts === 1 ? ' seen' : `, ${restarts - 1} of them while nobody looked`;
   return {
     eventName: 'container.restart',
     severity: SeverityNumber.WARN,
-    body: `${nameOf(container)} was started again${since}${code} (${count === 1 ? '1 restart' : `${count} restarts`} seen).`,
+    body: `${nameOf(container)} was started again${since}${code} (${count === 1 ? '1 restart' : `${count} restarts`}${seen}).`,
     attributes: {},
   };
 }
@@ -248,8 +249,15 @@ function signalOf(exitCode: number): string | undefined {
   return exitCode > 128 ? signalNames.get(exitCode - 128) : undefined;
 }
 
-function nameOf({ name, id }: Container): string {
-  return name ?? `container ${id.slice(0, 12)}`;
+/** A pod's container by the names that the API knows it by. */
+function nameOf({ name, id, pod, sandbox }: Container): string {
+  const container = `container ${id.slice(0, 12)}`;
+  if (pod === undefined) return name ?? container;
+  const ofPod = pod.name === undefined ? `pod ${pod.uid}` : [pod.namespace, pod.name].filter(Boolean).join('/');
+  if (sandbox === true) return `the sandbox of ${ofPod}`;
+  return pod.containerName === undefined || pod.name === undefined
+    ? `${container} of ${ofPod}`
+    : `${ofPod}/${pod.containerName}`;
 }
 
 function formatSeconds(seconds: number): string {

@@ -1,4 +1,5 @@
 import type { Attributes } from '@opentelemetry/api';
+import type { Resource } from '@opentelemetry/resources';
 import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import type { Config } from './config.ts';
 import type { Container } from './container-table.ts';
@@ -31,36 +32,60 @@ interface NodeFacts {
 export class MetricsBuilder {
   readonly #resources: Resources;
   readonly #scope: { name: string; version: string };
-  readonly #containerSlots: readonly Slot<ContainerFacts>[];
+  readonly #slots: Readonly<Record<Part, readonly Slot<ContainerFacts>[]>>;
   readonly #nodeSlots: readonly Slot<NodeFacts>[];
   readonly #startTimes = new StartTimes();
-  #frames = new WeakMap<Container, Frame<ContainerFacts>>();
+  #frames = makeFrames();
 
   constructor(config: Config, resources: Resources, version: string) {
     this.#resources = resources;
     this.#scope = { name: scopeName, version };
     const on = [...metrics].filter(([name, { enabled }]) => config.metrics[name]?.enabled ?? enabled !== false);
     const templates = new Map(on.map(([name, definition]) => [name, new MetricTemplate(name, definition)]));
-    this.#containerSlots = [...workloadSlots(templates), ...memorySlots(templates)];
+    const isForced = (name: string): boolean => config.metrics[name]?.enabled === true;
+    const [workload, instance] = [workloadSlots(templates), memorySlots(templates, isForced)];
+    this.#slots = { workload, instance, container: [...workload, ...instance] };
     this.#nodeSlots = nodeSlots(templates);
   }
 
   /** Leaves what was returned so far to those who hold it. */
   letGo(): void {
-    this.#frames = new WeakMap();
+    this.#frames = makeFrames();
   }
 
   /** One `ResourceMetrics` for a container: its counters, and its memory where `memory` was read just now. */
   ofContainer(container: Container, memory: MemoryReading | undefined, nowMs: number): ResourceMetrics {
-    const resource = this.#resources.ofMetrics(container);
+    return this.#fill('container', container, this.#resources.ofMetrics(container), container, memory, nowMs);
+  }
+
+  /** The memory of one instance of a pod's container. */
+  ofInstance(container: Container, memory: MemoryReading, nowMs: number): ResourceMetrics {
+    return this.#fill('instance', container, this.#resources.ofMetrics(container), container, memory, nowMs);
+  }
+
+  /** The counters of a pod's container, which `teller` stands for. */
+  ofWorkload(teller: Container, nowMs: number): ResourceMetrics {
+    return this.#fill('workload', teller.workload, this.#resources.ofWorkload(teller), teller, undefined, nowMs);
+  }
+
+  /** `owner`: whose frame it is. */
+  #fill(
+    part: Part,
+    owner: object,
+    resource: Resource,
+    container: Container,
+    memory: MemoryReading | undefined,
+    nowMs: number,
+  ): ResourceMetrics {
     const starts = this.#startTimes.ofContainer(container, memory !== undefined, nowMs);
     const facts = { container, memory, starts };
     const now = toHrTime(nowMs);
-    let frame = this.#frames.get(container);
+    const frames = this.#frames[part];
+    let frame = frames.get(owner);
     if (frame?.fill(resource, facts, now) !== true) {
-      frame = new Frame(resource, this.#scope, this.#containerSlots, facts);
+      frame = new Frame(resource, this.#scope, this.#slots[part], facts);
       frame.fill(resource, facts, now);
-      this.#frames.set(container, frame);
+      frames.set(owner, frame);
     }
     return frame.metrics;
   }
@@ -75,16 +100,23 @@ export class MetricsBuilder {
   }
 }
 
+/** What one `ResourceMetrics` holds: all of a container outside Kubernetes; of one in a pod its counters and memory apart. */
+type Part = 'container' | 'workload' | 'instance';
+
+function makeFrames(): Record<Part, WeakMap<object, Frame<ContainerFacts>>> {
+  return { container: new WeakMap(), workload: new WeakMap(), instance: new WeakMap() };
+}
+
 type Templates = ReadonlyMap<string, MetricTemplate>;
 
 function workloadSlots(templates: Templates): Slot<ContainerFacts>[] {
   const slot = (
     name: MetricName,
-    value: (workload: Container['workload']) => number | undefined,
+    value: (workload: Container['workload'], container: Container) => number | undefined,
     attributes?: Attributes,
   ): Slot<ContainerFacts>[] =>
     slotOf(templates, name, {
-      value: ({ container }) => value(container.workload),
+      value: ({ container }) => value(container.workload, container),
       startMs: ({ starts }) => starts.workloadMs,
       attributes,
     });
@@ -96,6 +128,8 @@ function workloadSlots(templates: Templates): Slot<ContainerFacts>[] {
     ),
     slot('container.exit.code', ({ lastExitCode }) => lastExitCode),
     slot('container.restarts', ({ restarts }) => restarts),
+    slot('k8s.container.restarts', (_workload, { pod }) => pod?.restartCount),
+    slot('k8s.container.restart.count', (_workload, { pod }) => pod?.restartCount),
   ].flat();
 }
 
@@ -108,18 +142,22 @@ const eventNames: readonly [string, keyof MemoryEvents][] = [
   ['oom_group_kill', 'oomGroupKill'],
 ];
 
-function memorySlots(templates: Templates): Slot<ContainerFacts>[] {
+/** `isForced`: it is to be sent of pods as well, though kubelet_stats sends the same. */
+function memorySlots(templates: Templates, isForced: (name: string) => boolean): Slot<ContainerFacts>[] {
   const slot = (
     name: string,
     value: (memory: MemoryReading) => number | undefined,
     attributes?: Attributes,
-  ): Slot<ContainerFacts>[] =>
-    slotOf(templates, name, {
-      value: ({ memory }) => (memory === undefined ? undefined : value(memory)),
+  ): Slot<ContainerFacts>[] => {
+    const isLeftToKubelet = metrics.get(name)?.enabled === 'outside_kubernetes' && !isForced(name);
+    return slotOf(templates, name, {
+      value: ({ container, memory }) =>
+        memory === undefined || (isLeftToKubelet && container.pod !== undefined) ? undefined : value(memory),
       // Absent only where nothing was read, and then there is no point.
       startMs: ({ starts }) => starts.memcgMs ?? 0,
       attributes,
     });
+  };
   return [
     ...eventNames.map(([name, key]) =>
       slot('container.memory.events', ({ events }) => events?.[key], { 'cgroup.memory.event': name }),

@@ -87,7 +87,7 @@ export class WaitingCases {
     const mayTell = isRunning || this.#witnesses.isRuntimeUp();
     const isTold = isRunning && (life.pid ?? mainPid) !== undefined;
     const groupSinceMs = group?.fresh === true ? group.atMs : 0;
-    const sinceMs = Math.max(container.life?.startedAtMs ?? 0, groupSinceMs, container.workload.firstSeenAtMs);
+    const sinceMs = Math.max(container.life?.startedAtMs ?? 0, groupSinceMs, container.firstSeenAtMs);
     return mayTell && !isTold && wallMs - sinceMs < othersAfterMs;
   }
 

@@ -42,6 +42,8 @@ function valuesOf({ scopeMetrics }: ResourceMetrics): Record<string, number> {
   return Object.fromEntries(points);
 }
 
+const uid = '5a1f3c62-0b5e-4a51-9e0f-6f1f5b1d2c3e';
+
 const zeros = {
   'container.memory.oom_kills': 0,
   'container.memory.oom_incidents': 0,
@@ -96,6 +98,7 @@ describe('MetricsBuilder', () => {
 
   it('sends every metric by the kind, unit and sign that the metadata promise', () => {
     const { container } = makeContainer();
+    container.pod = { uid, restartCount: 1 };
     const amounts = { usageBytes: 1, workingSetBytes: 1, rssBytes: 1, availableBytes: 1, limitBytes: 1 };
     const more = { effectiveLimitBytes: 1, maxUsageBytes: 1, unreclaimableBytes: 1 };
     const stat = new Float64Array(STAT_KEYS.length).fill(1);
