@@ -1,6 +1,7 @@
 import type { Container } from './container-table.ts';
 import type { Evidence, LimitScope } from './incident.ts';
 import type { Life } from './life.ts';
+import type { UserspaceKiller } from './kernel/userspace-killer.ts';
 import type { VictimLogged } from './observation.ts';
 
 /** A rise of a container's `oom_kill` counter, in processes that died. */
@@ -55,6 +56,8 @@ export interface Case {
   hintedAtMs?: number;
   signals: { signal?: number; atMs: number }[];
   stopped: boolean;
+  /** A userspace OOM killer wrote that it killed this container or its main process. */
+  userspaceKill?: { killer: UserspaceKiller; atMs: number };
   mainProcess?: { alive: boolean; atMs: number };
   /** The main process was the victim, on this evidence; already told. */
   initKilled?: { evidence: Evidence[]; scope: LimitScope };

@@ -7,7 +7,13 @@ import type { OomInvocation } from './kernel/oom-dump.ts';
 import type { Ledger } from './ledger.ts';
 import { LifeCases } from './life-cases.ts';
 import type { LifeTransition } from './life.ts';
-import type { MainProcessSeen, Observation, OomKillsCounted, VictimLogged } from './observation.ts';
+import type {
+  MainProcessSeen,
+  Observation,
+  OomKillsCounted,
+  UserspaceKillerLogged,
+  VictimLogged,
+} from './observation.ts';
 import { countProcesses, tellKills } from './oom-kills.ts';
 import { tellOutside, UnclaimedVictims } from './unclaimed-victims.ts';
 import { explainSigkill } from './unexplained-sigkill.ts';
@@ -91,6 +97,20 @@ export class Cases {
   judgeStrays(now: Instant): Incident[] {
     const open = this.#unclaimed.assign(now);
     return open === undefined ? [] : this.#judge(open, now);
+  }
+
+  /** A userspace OOM killer wrote that it killed the container, or its main process where it named one. */
+  noteUserspaceKill({ killer, atMs, pid }: UserspaceKillerLogged, container: Container, now: Instant): Incident[] {
+    const open = this.#lives.ofMainProcess(container, pid);
+    if (pid !== undefined && (open.life?.pid ?? open.mainPid ?? pid) !== pid) return [];
+    const told = pid === undefined && open.ended === undefined ? this.#lives.of(container) : open;
+    for (const one of new Set([open, told])) one.userspaceKill = { killer, atMs };
+    return this.#judge(open, now);
+  }
+
+  /** Whether a life's group is this one, or below it. */
+  isBelow(container: Container, memcg: string): boolean {
+    return this.#lives.all(container).some(({ group }) => group?.memcg.startsWith(`${memcg}/`) === true);
   }
 
   /** A life began or ended. */

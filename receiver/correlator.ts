@@ -5,7 +5,7 @@ import type { ContainerRestart, Incident } from './incident.ts';
 import type { Instant } from './instant.ts';
 import { Ledger } from './ledger.ts';
 import type { Life, WorkloadRestarted } from './life.ts';
-import type { NothingKillableLogged, Observation, VictimLogged } from './observation.ts';
+import type { NothingKillableLogged, Observation, UserspaceKillerLogged, VictimLogged } from './observation.ts';
 import { noteStuck } from './memory-stuck.ts';
 import { PidTable } from './pid-table.ts';
 import type { Witnesses } from './waiting-cases.ts';
@@ -41,6 +41,8 @@ export class Correlator {
         return this.#takeVictim(observation, now);
       case 'nothing_killable':
         return this.#takeNothingKillable(observation, now);
+      case 'userspace_killer_logged':
+        return this.#takeUserspaceKill(observation, now);
       case 'kernel_log_gap':
         return [];
     }
@@ -98,10 +100,26 @@ export class Correlator {
       : noteStuck(container, { atMs, reason: kind, evidence: ['kernel_log'], memcg }, now);
   }
 
+  /** Of one container, of one in which the process was seen, or of all in a pod or another group above. */
+  #takeUserspaceKill(logged: UserspaceKillerLogged, now: Instant): Incident[] {
+    const { memcg = '', pid, atMs } = logged;
+    const { containerId = pid === undefined ? undefined : this.#idOfProcess(pid, atMs) } = identifyMemcg(memcg);
+    const isMeant = (container: Container): boolean =>
+      containerId === undefined
+        ? memcg.length > 1 && this.cases.isBelow(container, memcg)
+        : container.id === containerId;
+    const meant = Array.from(this.#table.all()).filter(isMeant);
+    return meant.flatMap((container) => this.cases.noteUserspaceKill(logged, container, now));
+  }
+
   /** The kernel log names groups and processes, not containers. */
   #idOfVictim({ victim, memcgSeen, atMs }: VictimLogged): string | undefined {
     const { pid, memcg = memcgSeen } = victim;
     if (memcg !== undefined) return identifyMemcg(memcg).containerId;
+    return this.#idOfProcess(pid, atMs);
+  }
+
+  #idOfProcess(pid: number, atMs: number): string | undefined {
     const ofLife = Array.from(this.#table.all()).find(({ life }) => life?.pid === pid && hasLivedAt(life, atMs));
     return ofLife?.id ?? this.#pids.containerOf(pid, atMs);
   }

@@ -1,6 +1,7 @@
 import type { Container } from './container-table.ts';
 import type { ScopeOfPath } from './cgroup/identity.ts';
 import type { StuckReason } from './cgroup/oom-counter.ts';
+import type { UserspaceKiller } from './kernel/userspace-killer.ts';
 import type { Life } from './life.ts';
 import type { VictimLogged } from './observation.ts';
 import type { ExitReason } from './workload.ts';
@@ -58,6 +59,7 @@ export type ExitCause =
   | 'oom_node'
   | 'stopped'
   | 'killed_externally'
+  | 'killed_by_userspace_oom'
   | 'unknown';
 
 /** A container's main process ended. */
@@ -70,6 +72,8 @@ export interface ContainerExit {
   exitCode?: number;
   reason: ExitReason;
   cause: ExitCause;
+  /** Who wrote to a log that it killed it. */
+  killer?: UserspaceKiller;
   evidence: Evidence[];
 }
 

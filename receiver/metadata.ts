@@ -411,7 +411,7 @@ export const eventAttributes = {
   'container.exit.cause': {
     type: 'string',
     description:
-      'completed, app_error, app_signal, oom_container, oom_pod, oom_node_allocatable, oom_node, stopped, killed_externally or unknown.',
+      'completed, app_error, app_signal, oom_container, oom_pod, oom_node_allocatable, oom_node, stopped, killed_externally, killed_by_userspace_oom or unknown.',
   },
   'container.uptime': { type: 'double (s)', description: 'How long it ran.' },
   'error.type': { type: 'string', description: 'On failures: oom_killed, exit_<code> or signal_<name>.' },

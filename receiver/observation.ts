@@ -1,6 +1,7 @@
 import type { StuckReason } from './cgroup/oom-counter.ts';
 import type { OomInvocation } from './kernel/oom-dump.ts';
 import type { OomVictim } from './kernel/oom-event.ts';
+import type { UserspaceKill } from './kernel/userspace-killer.ts';
 
 /**
  * What one source saw, before anyone judged it. Sources report; the correlator decides. All times are milliseconds
@@ -26,6 +27,7 @@ export type Observation =
   | MemoryStuckSeen
   | VictimLogged
   | NothingKillableLogged
+  | UserspaceKillerLogged
   | KernelLogGap;
 
 /** Container runtimes, by the names of `container.runtime`. */
@@ -248,6 +250,17 @@ export interface NothingKillableLogged {
   /** Absent where the line stood alone. */
   invocation?: OomInvocation;
   bootId?: string;
+}
+
+/**
+ * A program of user space wrote to a log that it killed a group or a process. Whoever may write to that log can forge
+ * it, so that it can only explain an exit by SIGKILL that was told by another, and never makes a kill.
+ */
+export interface UserspaceKillerLogged extends UserspaceKill {
+  kind: 'userspace_killer_logged';
+  source: 'kernel_log';
+  /** As that of a victim. */
+  atMs: number;
 }
 
 /** A part of the kernel log could not be read: kills in it are known by the counters alone. */

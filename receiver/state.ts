@@ -77,6 +77,7 @@ const caseSchema = z.object({
   hintedAtMs: number.optional(),
   signals: z.array(z.object({ signal: number.optional(), atMs: number })),
   stopped: z.boolean(),
+  userspaceKill: z.object({ killer: z.enum(['systemd-oomd', 'earlyoom', 'talos']), atMs: number }).optional(),
   mainProcess: z.object({ alive: z.boolean(), atMs: number }).optional(),
   initKilled: z.object({ evidence: z.array(evidence), scope }).optional(),
   maybeInitKilled: z.object({ evidence: z.array(evidence), scope, atMs: number }).optional(),

@@ -207,7 +207,7 @@ function withCode(exitCode: number | undefined, signal: string | undefined, afte
   return signal === undefined ? ` with code ${exitCode}${after}` : ` with code ${exitCode} (${signal})${after}`;
 }
 
-function explain({ cause, exitCode, evidence }: ContainerExit): string {
+function explain({ cause, exitCode, evidence, killer }: ContainerExit): string {
   switch (cause) {
     case 'oom_container':
     case 'oom_pod':
@@ -220,6 +220,8 @@ function explain({ cause, exitCode, evidence }: ContainerExit): string {
       return evidence.includes('runtime_event')
         ? ': the runtime was asked to kill it'
         : ': not by the OOM killer, but by a SIGKILL from elsewhere or of its own accord';
+    case 'killed_by_userspace_oom':
+      return `: ${killer === 'talos' ? 'the OOM controller of Talos' : killer} wrote that it killed it`;
     default:
       return '';
   }

@@ -1,6 +1,6 @@
 import { hintOf, isCounted, type Case } from './case.ts';
 import { causeOfScope, tellEnd } from './exit-cause.ts';
-import type { Evidence, Incident, OomKill } from './incident.ts';
+import type { Evidence, ExitCause, Incident, OomKill } from './incident.ts';
 import type { Instant } from './instant.ts';
 import type { Ledger } from './ledger.ts';
 
@@ -10,23 +10,38 @@ import type { Ledger } from './ledger.ts';
  */
 const countExplainsEndWithinMs = 1_000;
 
+/** earlyoom waits up to 10 s after a SIGTERM, systemd-oomd tells of what it has marked, and large processes die slowly. */
+const userspaceKillExplainsEndForMs = 30_000;
+const logIsLateForMs = 2_000;
+
 /**
  * Tells of a SIGKILL that nobody asked for and that no counter explains. Where the group went before its counter could
  * be read, the machine's own count decides; where that is not to be had either, the runtime's word.
  */
 export function explainSigkill(open: Case, ledger: Ledger, now: Instant): Incident[] {
   const { atMs } = open.ended!;
-  if (isCounted(open)) return [tellEnd(open, 'killed', 'killed_externally', ['exit_status', 'memory_events'])];
+  if (isCounted(open)) return [tellOtherKill(open, ['exit_status', 'memory_events'])];
   const hinted: Evidence[] = hintOf(open, atMs) === undefined ? [] : ['runtime_event'];
   if (ledger.total === undefined) {
     return hinted.length === 0
-      ? [tellEnd(open, 'killed', 'unknown', ['exit_status'])]
+      ? [tellOtherKill(open, ['exit_status'], 'unknown')]
       : tellInferred(open, now, [...hinted, 'exit_status']);
   }
   const withinMs = hinted.length === 0 ? countExplainsEndWithinMs : Infinity;
   return ledger.takeOne(atMs - withinMs, atMs + withinMs)
     ? tellInferred(open, now, ['vmstat', ...hinted, 'exit_status'])
-    : [tellEnd(open, 'killed', 'killed_externally', ['exit_status', 'vmstat'])];
+    : [tellOtherKill(open, ['exit_status', 'vmstat'])];
+}
+
+/** The OOM killer of the kernel was not seen to do it. */
+function tellOtherKill(open: Case, evidence: Evidence[], otherwise: ExitCause = 'killed_externally'): Incident {
+  const { userspaceKill, ended } = open;
+  const sinceMs = ended!.atMs - (userspaceKill?.atMs ?? -Infinity);
+  // The log can be written, and its time be read, after the end.
+  const fits = sinceMs >= -logIsLateForMs && sinceMs <= userspaceKillExplainsEndForMs;
+  if (userspaceKill === undefined || !fits) return tellEnd(open, 'killed', otherwise, evidence);
+  const end = tellEnd(open, 'killed', 'killed_by_userspace_oom', ['kernel_log', 'exit_status']);
+  return { ...end, killer: userspaceKill.killer };
 }
 
 function tellInferred(open: Case, now: Instant, evidence: Evidence[]): Incident[] {

@@ -5,6 +5,7 @@ import { LineSplitter } from '../sources/line-splitter.ts';
 import { maxTextLength } from './kmsg-record.ts';
 import { KnownLines } from './known-lines.ts';
 import { LogLineReader } from './log-line.ts';
+import { mayTellUserspaceKill } from './userspace-killer.ts';
 import { isOld, type LogSink, type LogStart, type LogTap } from './log-tap.ts';
 
 const timeoutMs = 5_000;
@@ -77,7 +78,7 @@ export class DmesgProcess implements LogTap {
 
   #take(line: string, told: { upToUs: number; gap: boolean }, sink: LogSink): void {
     const message = this.#lines.read(line);
-    if (message === undefined || (message.facility ?? 0) !== 0) return;
+    if (message === undefined || ((message.facility ?? 0) !== 0 && !mayTellUserspaceKill(message.text))) return;
     const { isUnsure, isLost } = this.#known;
     if (isUnsure && message.monotonicUs !== undefined && message.monotonicUs <= told.upToUs) return;
     if (isLost && !told.gap) sink.gap({ reason: 'lost' }, false, message);

@@ -1,5 +1,6 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { parseKmsgRecord, type LogPosition } from './kmsg-record.ts';
+import { killerBeginLength, mayTellUserspaceKill } from './userspace-killer.ts';
 import { isOld, type LogSink, type LogStart, type LogTap } from './log-tap.ts';
 
 /** As long as the longest record that the kernel writes to a reader (CONSOLE_EXT_LOG_MAX, PRINTK_MESSAGE_MAX). */
@@ -102,11 +103,16 @@ export class KmsgDevice implements LogTap {
     const { facility, sequence } = header;
     this.#checkSequence(header, sink);
     this.lastSequence = sequence;
-    // What processes wrote to the log is passed over before a string is made of it.
-    if (facility !== 0) return;
+    // What processes wrote to the log is passed over before a string is made of it, but for userspace OOM killers.
+    if (facility !== 0 && !mayTellUserspaceKill(this.#beginOfText(length))) return;
     const message = parseKmsgRecord(this.#buffer.toString('latin1', 0, length));
     if (message === undefined) return sink.malformed('kernel log record that cannot be read', `number ${sequence}`);
     sink.message(message, isOld(this.#start, header, this.#isFirstReading));
+  }
+
+  #beginOfText(length: number): string {
+    const at = this.#buffer.indexOf(';') + 1;
+    return this.#buffer.toString('latin1', at, Math.min(at + killerBeginLength, length));
   }
 
   #checkSequence(next: LogPosition & { sequence: number }, sink: LogSink): void {

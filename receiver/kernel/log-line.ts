@@ -1,4 +1,8 @@
+import { killerBeginLength, mayTellUserspaceKill } from './userspace-killer.ts';
 import { maxTextLength, parseKmsgRecord, type KernelMessage, type LogPosition } from './kmsg-record.ts';
+
+/** LOG_DAEMON of syslog(3). */
+const daemonFacility = 3;
 
 /** What stands before a message's text. */
 interface Prefix extends LogPosition {
@@ -25,7 +29,8 @@ interface Prefix extends LogPosition {
  *     Nov 12 20:13:52 node-7 kernel: [    3.091534] hog invoked …          syslog file
  *     hog invoked oom-killer: …                                            bare
  *
- * Lines that other programs wrote to a journal or syslog file are left out; who calls himself `kernel` there cannot be
+ * Lines that other programs wrote to a journal or syslog file are left out, but for those of userspace OOM killers, which
+ * keep the program's name and have the facility of daemons; who calls himself `kernel` there cannot be
  * told from the kernel. Dates without a zone are taken for local time, those without a year for the last twelve months.
  */
 export class LogLineReader {
@@ -159,9 +164,18 @@ function readBracket(text: string, from: number): Prefix | undefined {
 function readName(text: string, prefix: Prefix): Prefix | 'foreign' {
   const name = /(?:[^\s:]{1,255} )?kernel: /y;
   name.lastIndex = prefix.end;
-  if (!name.test(text)) return 'foreign';
+  if (!name.test(text)) return readKiller(text, prefix);
   const time = readBracket(text, name.lastIndex);
   return { ...prefix, monotonicUs: time?.monotonicUs, end: time?.end ?? name.lastIndex };
+}
+
+/** Host, which can be left out, and the name of a userspace OOM killer, which belongs to its text. */
+function readKiller(text: string, prefix: Prefix): Prefix | 'foreign' {
+  const host = /[^\s:[]{1,255} /y;
+  host.lastIndex = prefix.end;
+  const ends = host.test(text) ? [prefix.end, host.lastIndex] : [prefix.end];
+  const end = ends.find((at) => mayTellUserspaceKill(text.slice(at, at + killerBeginLength)));
+  return end === undefined ? 'foreign' : { ...prefix, monotonicUs: undefined, facility: daemonFacility, end };
 }
 
 /** With a space in place of the T, a comma before the fraction, or without the colon of the zone, too. */

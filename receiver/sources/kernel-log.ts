@@ -8,6 +8,7 @@ import type { LogGap, LogResumption, LogSink, LogStart, LogTap } from '../kernel
 import type { NothingKillable, OomEvent, OomVictim } from '../kernel/oom-event.ts';
 import { OomReports } from '../kernel/oom-report.ts';
 import { readPageSize } from '../kernel/page-size.ts';
+import { parseUserspaceKill } from '../kernel/userspace-killer.ts';
 import type { Emit, KernelLogGap } from '../observation.ts';
 import type { Source } from '../source.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
@@ -225,6 +226,7 @@ export class KernelLogSource implements Source {
   };
 
   #take(message: KernelMessage, isOld: boolean): void {
+    if ((message.facility ?? 0) !== 0) return isOld ? undefined : this.#tellUserspaceKill(message);
     // The rest of a message whose beginning was told is no message: a process's name can be it.
     const old = isOld || (this.#readsOld && message.joint !== undefined);
     this.#last = positionOf(message);
@@ -304,6 +306,12 @@ export class KernelLogSource implements Source {
     // Before it is told: who takes it may write down at once how far the log is told.
     if (confirmed) this.#told = positionOf(at);
     this.#emit({ kind: 'oom_victim', source: this.name, atMs, victim, memcgSeen, bootId });
+  }
+
+  #tellUserspaceKill({ text, ...at }: KernelMessage): void {
+    const kill = parseUserspaceKill(text);
+    if (kill === undefined) return;
+    this.#emit({ kind: 'userspace_killer_logged', source: this.name, atMs: this.#timeOf(at), ...kill });
   }
 
   #tellStuck({ at, invocation }: NothingKillable): void {

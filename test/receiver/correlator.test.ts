@@ -970,6 +970,50 @@ describe('Correlator', () => {
       );
     });
 
+    describe('and a userspace OOM killer', () => {
+      const wrote = (atMs: number, kill: { memcg?: string; pid?: number }): Observation => ({
+        kind: 'userspace_killer_logged',
+        source: 'kernel_log',
+        atMs,
+        killer: 'systemd-oomd',
+        ...kill,
+      });
+      const own = { memcg: `/docker/${id}` };
+      const byKiller = ['exit killed killed_by_userspace_oom'];
+      const byOthers = ['exit killed killed_externally'];
+      const situations: [string, Observation[], string[]][] = [
+        ['that names the group', [wrote(5000, own), exited(5030, 137)], byKiller],
+        ['that names the unit', [wrote(5000, { memcg: `/docker-${id}.scope` }), exited(5030, 137)], byKiller],
+        ['that names a group above', [wrote(5000, { memcg: '/docker' }), gone(5001), exited(5030, 137)], byKiller],
+        ['that names the main process', [wrote(5000, { pid: 70 }), exited(5030, 137)], byKiller],
+        ['that writes after the end is told', [exited(5030, 137), wrote(5031, own)], byKiller],
+        ['that names a child', [processes(4000, 70), wrote(5000, { pid: 71 }), exited(5030, 137)], byOthers],
+        ['that names another group', [wrote(5000, { memcg: '/dock' }), exited(5030, 137)], byOthers],
+        ['that names the root group', [wrote(5000, { memcg: '/' }), exited(5030, 137)], byOthers],
+        ['that wrote long before', [wrote(5000, own), exited(35_001, 137)], byOthers],
+        ['and no SIGKILL', [wrote(5000, own), exited(5030, 1)], ['exit error app_error']],
+        ['and no end', [wrote(5000, own)], []],
+        [
+          'and a stop that was asked for',
+          [wrote(5000, own), signalled(5010, 15), exited(5030, 137)],
+          ['exit killed stopped'],
+        ],
+        [
+          "and the kernel's",
+          [wrote(5000, own), counted(5001), named(5000, 70), exited(5030, 137)],
+          ['oom_kill init 70 container', 'exit oom_killed oom_container'],
+        ],
+        [
+          "and the kernel's, of which only the machine's count is left",
+          [wrote(5000, own), kernelTotal(5001, 41), gone(5002), exited(5030, 137)],
+          ['oom_kill init - unknown', 'exit oom_killed oom_container'],
+        ],
+      ];
+      for (const [title, observations, expected] of situations) {
+        it(title, () => assert.deepEqual(tellWith(...observations), expected));
+      }
+    });
+
     it('tells the same in any order of arrival', () => {
       const scenarios: Observation[][] = [
         [kernelTotal(4999, 42), hinted(5000), counted(5001, 2), named(5000, 70), named(5001, 71), exited(5010, 137)],

@@ -115,6 +115,11 @@ describe('LogsBuilder', () => {
       makeExit({ exitCode: 137, reason: 'killed', cause: 'killed_externally' }),
       'web-1 exited with code 137 (SIGKILL) after 1 min: not by the OOM killer, but by a SIGKILL from elsewhere or of its own accord.',
     ],
+    [
+      'a kill that a userspace OOM killer wrote of',
+      makeExit({ exitCode: 137, reason: 'killed', cause: 'killed_by_userspace_oom', killer: 'systemd-oomd' }),
+      'web-1 exited with code 137 (SIGKILL) after 1 min: systemd-oomd wrote that it killed it.',
+    ],
     ['an abort', makeExit({ exitCode: 134, cause: 'app_signal' }), 'web-1 exited with code 134 (SIGABRT) after 1 min.'],
     [
       'a code that nobody knows',

@@ -121,6 +121,27 @@ suite('the source kernel_log', () => {
     assert.ok(Math.abs(told.atMs - aroundMs) < 50, `${told.atMs} is not about ${aroundMs}`);
   });
 
+  test('tells of what a userspace OOM killer wrote, and of nothing else that processes wrote', async (t) => {
+    const log = new Log();
+    const { observe, seen } = follow(t, log);
+    await observe().up;
+    const aroundMs = Date.now();
+    log.write(`Memory cgroup out of memory: ${killed(6)}`, { facility: 1 });
+    log.write('[talos] Sending SIGKILL to cgroup {"cgroup": "/sys/fs/cgroup/kubepods/besteffort/pod1"}', {
+      facility: 1,
+    });
+    log.write('earlyoom[5]: sending SIGKILL to process 71 uid 991 "rustc": badness 994, VmRSS 4 MiB', { facility: 3 });
+    log.write('earlyoom[5]: sending SIGKILL to process 72 uid 991 "rustc": badness 994, VmRSS 4 MiB');
+    log.kill(7, '/docker/a');
+    await eventually('the victim is told', () => pidsOf(seen).length > 0 || undefined);
+    const told = seen.map((observation) => (observation.kind === 'userspace_killer_logged' ? observation : undefined));
+    assert.deepEqual(
+      told.map((kill) => kill && [kill.killer, kill.memcg ?? kill.pid]),
+      [['talos', '/kubepods/besteffort/pod1'], ['earlyoom', 71], undefined],
+    );
+    assert.ok(Math.abs(told[0]!.atMs - aroundMs) < 1000);
+  });
+
   test('tells victims of one invocation with one object for it', async (t) => {
     const log = new Log();
     const { observe, seen } = follow(t, log);
