@@ -24,6 +24,22 @@ const dockerConfig = z.strictObject({
   timeout: duration.default(5_000),
 });
 
+const containerdConfig = z.strictObject({
+  enabled: z.boolean().default(true),
+  /** `unix:///path` or `/path`; empty: the first of the usual sockets below `root_path` that answers. */
+  endpoint: z
+    .string()
+    .regex(/^(?:(?:unix:\/\/)?\/.*)?$/, 'expected unix:///path')
+    .default(''),
+  /** For one question; the stream of events has no limit. */
+  timeout: duration.default(5_000),
+  /** Whose containers are watched. As containerd wants their names: its filters are made of them. */
+  namespaces: z
+    .array(z.string().regex(/^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/, "expected a namespace of containerd's"))
+    .min(1)
+    .default(['k8s.io']),
+});
+
 const memcgConfig = z.strictObject({
   enabled: z.boolean().default(true),
   /** How often the machine's count of kills is read; where it rose, the counters of all groups are. */
@@ -67,10 +83,18 @@ export const configSchema = z.strictObject({
   sources: z
     .strictObject({
       docker: dockerConfig.prefault({}),
+      containerd: containerdConfig.prefault({}),
       memcg: memcgConfig.prefault({}),
       kernel_log: kernelLogConfig.prefault({}),
     })
-    .refine(({ docker, memcg }) => docker.enabled || memcg.enabled, 'at least one source must be enabled')
+    .refine(
+      ({ docker, containerd, memcg }) => docker.enabled || containerd.enabled || memcg.enabled,
+      'at least one source must be enabled',
+    )
+    .refine(
+      ({ docker, containerd }) => !docker.enabled || !containerd.enabled || !containerd.namespaces.includes('moby'),
+      "namespace moby holds Docker's containers, which docker tells of: leave it out, or disable docker",
+    )
     .prefault({}),
   metrics: switchesOf(metrics.keys()).prefault({}),
   resource_attributes: switchesOf(Object.keys(resourceAttributes)).prefault({}),

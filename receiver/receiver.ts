@@ -24,6 +24,7 @@ import { readHost, Resources } from './resources.ts';
 import { keepState, type Circumstances, type Rememberers } from './resumption.ts';
 import type { StateKeeper } from './state-keeper.ts';
 import { keepObserving, type Source } from './source.ts';
+import { ContainerdSource } from './sources/containerd.ts';
 import { DockerSource } from './sources/docker.ts';
 import { KernelLogTelemetry } from './sources/kernel-log-telemetry.ts';
 import { KernelLogSource } from './sources/kernel-log.ts';
@@ -44,6 +45,9 @@ export const containerLifecycle: ReceiverFactory<Config> = {
 
 /** The first metrics are sent when every source works or has failed once, but no later than this after the start. */
 const firstCollectionWithinMs = 500;
+
+/** Sources that tell of containers' main processes. */
+const runtimes = ['docker', 'containerd'];
 
 /** Pieces of data that the pipelines have neither taken nor refused: they may wait for a destination. */
 const mostHandedOn = 1_000;
@@ -104,20 +108,21 @@ class ContainerLifecycle implements Component {
     this.#toMetrics = new MetricsBuilder(config, resources, settings.version);
     this.#memcg = config.sources.memcg.enabled ? makeMemcgSource(config, this.#telemetry) : undefined;
     const docker = config.sources.docker.enabled ? makeDockerSource(config, this.#telemetry) : undefined;
+    const containerd = config.sources.containerd.enabled ? makeContainerdSource(config, this.#telemetry) : undefined;
     this.#kernelLog = config.sources.kernel_log.enabled
       ? makeKernelLogSource(config, this.#telemetry, new KernelLogTelemetry(settings))
       : undefined;
     const [memcg, kernelLog] = [this.#memcg, this.#kernelLog];
-    this.#rememberers = { table: this.#table, correlator: this.#correlator, memcg, kernelLog, docker };
+    this.#rememberers = { table: this.#table, correlator: this.#correlator, memcg, kernelLog, docker, containerd };
     const bootId = readBootId(config.root_path);
     this.#circumstances = { hostRoot: config.root_path, bootId, countedSinceMs: Date.now() };
     // Counters first: a runtime's listing must find the groups known.
-    this.#sources = [this.#memcg, this.#kernelLog, docker].filter((source) => source !== undefined);
+    this.#sources = [this.#memcg, this.#kernelLog, docker, containerd].filter((source) => source !== undefined);
     this.#undecided = new Set(this.#sources.map(({ name }) => name));
   }
 
   #isRuntimeUp(): boolean {
-    return this.#mayTell('docker');
+    return runtimes.some((source) => this.#mayTell(source));
   }
 
   /** Whether a source works, or may do so in a moment: a kill of the time before our start can be seen before it does. */
@@ -357,5 +362,17 @@ function makeDockerSource(config: Config, telemetry: Telemetry): DockerSource {
     timeoutMs: timeout,
     graceMs: config.grace_period,
     onBadInput: (what, value) => telemetry.countBadInput('docker', what, value),
+  });
+}
+
+function makeContainerdSource(config: Config, telemetry: Telemetry): ContainerdSource {
+  const { endpoint, timeout, namespaces } = config.sources.containerd;
+  return new ContainerdSource({
+    endpoint: endpoint || undefined,
+    hostRoot: config.root_path,
+    timeoutMs: timeout,
+    namespaces,
+    graceMs: config.grace_period,
+    onBadInput: (what, value) => telemetry.countBadInput('containerd', what, value),
   });
 }

@@ -5,6 +5,8 @@ import { readMemcgOf } from './cgroup/process-memcg.ts';
 import type { Container, ContainerTable } from './container-table.ts';
 import { readClock } from './instant.ts';
 import type { Correlator } from './correlator.ts';
+import type { RuntimeName } from './observation.ts';
+import type { ContainerdSource } from './sources/containerd.ts';
 import type { DockerSource } from './sources/docker.ts';
 import type { KernelLogSource } from './sources/kernel-log.ts';
 import type { MemcgSource } from './sources/memcg.ts';
@@ -18,6 +20,7 @@ export interface Rememberers {
   memcg?: MemcgSource;
   kernelLog?: KernelLogSource;
   docker?: DockerSource;
+  containerd?: ContainerdSource;
 }
 
 /** Where and when the receiver runs. */
@@ -114,7 +117,7 @@ function containerStateOf({ correlator, memcg }: Rememberers, container: Contain
  * and its log have begun anew: all that they tell is to be told.
  */
 function resume({ node, containers }: State, parts: Rememberers, { bootId, hostRoot }: Circumstances): void {
-  const { table, correlator, memcg, kernelLog, docker } = parts;
+  const { table, correlator, memcg, kernelLog, docker, containerd } = parts;
   const now = readClock();
   const isSameBoot = bootId !== undefined && node.bootId === bootId;
   for (const state of containers.values()) {
@@ -134,7 +137,8 @@ function resume({ node, containers }: State, parts: Rememberers, { bootId, hostR
     memcg?.resume(new Map(isSameBoot ? Array.from(containers, ([id, { groups }]) => [id, groups]) : []));
   }
   if (node.log !== undefined) kernelLog?.resume(node.log);
-  if (node.eventsSinceMs !== undefined) docker?.resume(node.eventsSinceMs, livesOf(table));
+  if (node.eventsSinceMs !== undefined) docker?.resume(node.eventsSinceMs, livesOf(table, ['docker', 'podman']));
+  containerd?.resume(livesOf(table, ['containerd']));
 }
 
 /** The pid of a process that has ended can be another's by now, which lives on. */
@@ -144,8 +148,13 @@ function dropForeignPid({ id, life }: Container, hostRoot: string): void {
   if (memcg !== undefined && identifyMemcg(memcg).containerId !== id) life.pid = undefined;
 }
 
-function* livesOf(table: ContainerTable): Generator<{ id: string; startedAtMs?: number; endedAtMs?: number }> {
-  for (const { id, life } of table.all()) {
-    if (life !== undefined) yield { id, startedAtMs: life.startedAtMs, endedAtMs: life.endedAtMs };
+/** What a runtime takes for gone that it does not list: each must be asked for its own alone. */
+function* livesOf(
+  table: ContainerTable,
+  runtimes: readonly RuntimeName[],
+): Generator<{ id: string; pid?: number; startedAtMs?: number; endedAtMs?: number }> {
+  for (const { id, runtime, life } of table.all()) {
+    if (life === undefined || runtime === undefined || !runtimes.includes(runtime)) continue;
+    yield { id, pid: life.pid, startedAtMs: life.startedAtMs, endedAtMs: life.endedAtMs };
   }
 }

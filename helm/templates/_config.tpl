@@ -6,8 +6,10 @@ receivers:
     root_path: /host
     storage: file_storage
     sources:
-      # Needs a socket.
+      # Each needs a socket.
       docker:
+        enabled: {{ $privileges }}
+      containerd:
         enabled: {{ $privileges }}
       # Needs CAP_SYSLOG.
       kernel_log:

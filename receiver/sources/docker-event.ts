@@ -2,6 +2,7 @@ import { constants } from 'node:os';
 import type { Observation, RuntimeName } from '../observation.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
 import { boundFacts, isContainerId } from './container-facts.ts';
+import { isDaemonTime } from './daemon-time.ts';
 
 /**
  * The actions that we follow, for the filter on the daemon's side. Podman filters by names of its own, `remove` and, in
@@ -182,14 +183,6 @@ function signalOf(text: string | undefined): number | undefined {
   if (/^\d{1,3}$/.test(text)) return Number(text);
   const name = text.startsWith('SIG') ? text : `SIG${text}`;
   return constants.signals[name as keyof typeof constants.signals];
-}
-
-/** The last time that a daemon can mean, in the year 2262: it counts nanoseconds in 63 bits, as we tell them. */
-const latestMs = 2 ** 63 / 1e6;
-
-/** Whether these milliseconds since the epoch are a time that a daemon can mean. */
-export function isDaemonTime(atMs: number): boolean {
-  return atMs > 0 && atMs < latestMs;
 }
 
 function timeOf(nanos: string | undefined, seconds: unknown): number | undefined {

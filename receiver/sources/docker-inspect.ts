@@ -1,7 +1,8 @@
 import type { ContainerSeen, RuntimeName } from '../observation.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
 import { boundFacts, isContainerId } from './container-facts.ts';
-import { clashOf, isDaemonTime, type LabelClash } from './docker-event.ts';
+import { isDaemonTime } from './daemon-time.ts';
+import { clashOf, type LabelClash } from './docker-event.ts';
 
 /** One container in the answer to GET /containers/json. */
 export interface ListedContainer {

@@ -1,5 +1,6 @@
 import { accessSync, closeSync, constants, existsSync, openSync, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { cachePath } from './cache.ts';
 import { collectorBinary } from './collector-binary.ts';
 import { helmBinary } from './helm-binary.ts';
 
@@ -12,6 +13,8 @@ type Requirement =
   | 'image'
   | 'docker'
   | 'containerd'
+  | 'containerd-trixie'
+  | 'containerd-sid'
   | 'podman'
   | 'bundle'
   | 'collector'
@@ -26,6 +29,8 @@ const missing: Record<Requirement, () => string | undefined> = {
   image: () => missingProgram('busybox', 'gcc', 'tar'),
   docker: () => missing.root() ?? missingProgram('dockerd', 'containerd', 'runc') ?? missing.image(),
   containerd: () => missing.root() ?? missingProgram('containerd', 'ctr', 'runc') ?? missing.image(),
+  'containerd-trixie': () => missingContainerd('trixie'),
+  'containerd-sid': () => missingContainerd('sid'),
   podman: () => missing.root() ?? missingProgram('podman', 'conmon', 'runc') ?? missing.image(),
   bundle: () => (existsSync('dist/main.mjs') ? undefined : 'dist/main.mjs (npm run build)'),
   collector: () => (existsSync(collectorBinary()) ? undefined : 'an OpenTelemetry Collector (npm run collector)'),
@@ -46,6 +51,11 @@ export function requires(...requirements: Requirement[]): { skip: string | false
     return { skip: `needs ${what}` };
   }
   return { skip: false };
+}
+
+function missingContainerd(suite: string): string | undefined {
+  const isThere = existsSync(cachePath(`containerd-${suite}`, 'bin/containerd'));
+  return isThere ? undefined : `the containerd of Debian ${suite} (test/runtimes/fetch-containerd.sh ${suite})`;
 }
 
 function missingProgram(...names: string[]): string | undefined {

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file containerd/containers-service.proto.
  */
 export const file_containerd_containers_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNjb250YWluZXJkL2NvbnRhaW5lcnMtc2VydmljZS5wcm90bxIhY29udGFpbmVyZC5zZXJ2aWNlcy5jb250YWluZXJzLnYxIukBCglDb250YWluZXISCgoCaWQYASABKAkSSAoGbGFiZWxzGAIgAygLMjguY29udGFpbmVyZC5zZXJ2aWNlcy5jb250YWluZXJzLnYxLkNvbnRhaW5lci5MYWJlbHNFbnRyeRINCgVpbWFnZRgDIAEoCRIdCgRzcGVjGAUgASgLMg8ud2VsbF9rbm93bi5BbnkSKQoKY3JlYXRlZF9hdBgIIAEoCzIVLndlbGxfa25vd24uVGltZXN0YW1wGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiIQoTR2V0Q29udGFpbmVyUmVxdWVzdBIKCgJpZBgBIAEoCSJXChRHZXRDb250YWluZXJSZXNwb25zZRI/Cgljb250YWluZXIYASABKAsyLC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRhaW5lcnMudjEuQ29udGFpbmVyIigKFUxpc3RDb250YWluZXJzUmVxdWVzdBIPCgdmaWx0ZXJzGAEgAygJIlcKFExpc3RDb250YWluZXJNZXNzYWdlEj8KCWNvbnRhaW5lchgBIAEoCzIsLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGFpbmVycy52MS5Db250YWluZXIyiAIKCkNvbnRhaW5lcnMSdgoDR2V0EjYuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250YWluZXJzLnYxLkdldENvbnRhaW5lclJlcXVlc3QaNy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRhaW5lcnMudjEuR2V0Q29udGFpbmVyUmVzcG9uc2USgQEKCkxpc3RTdHJlYW0SOC5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRhaW5lcnMudjEuTGlzdENvbnRhaW5lcnNSZXF1ZXN0GjcuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250YWluZXJzLnYxLkxpc3RDb250YWluZXJNZXNzYWdlMAFiBnByb3RvMw", [file_well_known]);
+  fileDesc("CiNjb250YWluZXJkL2NvbnRhaW5lcnMtc2VydmljZS5wcm90bxIhY29udGFpbmVyZC5zZXJ2aWNlcy5jb250YWluZXJzLnYxIuACCglDb250YWluZXISCgoCaWQYASABKAkSSAoGbGFiZWxzGAIgAygLMjguY29udGFpbmVyZC5zZXJ2aWNlcy5jb250YWluZXJzLnYxLkNvbnRhaW5lci5MYWJlbHNFbnRyeRINCgVpbWFnZRgDIAEoCRIpCgpjcmVhdGVkX2F0GAggASgLMhUud2VsbF9rbm93bi5UaW1lc3RhbXASUAoKZXh0ZW5zaW9ucxgKIAMoCzI8LmNvbnRhaW5lcmQuc2VydmljZXMuY29udGFpbmVycy52MS5Db250YWluZXIuRXh0ZW5zaW9uc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaQgoPRXh0ZW5zaW9uc0VudHJ5EgsKA2tleRgBIAEoCRIeCgV2YWx1ZRgCIAEoCzIPLndlbGxfa25vd24uQW55OgI4ASIhChNHZXRDb250YWluZXJSZXF1ZXN0EgoKAmlkGAEgASgJIlcKFEdldENvbnRhaW5lclJlc3BvbnNlEj8KCWNvbnRhaW5lchgBIAEoCzIsLmNvbnRhaW5lcmQuc2VydmljZXMuY29udGFpbmVycy52MS5Db250YWluZXIiKAoVTGlzdENvbnRhaW5lcnNSZXF1ZXN0Eg8KB2ZpbHRlcnMYASADKAkiVwoUTGlzdENvbnRhaW5lck1lc3NhZ2USPwoJY29udGFpbmVyGAEgASgLMiwuY29udGFpbmVyZC5zZXJ2aWNlcy5jb250YWluZXJzLnYxLkNvbnRhaW5lcjKIAgoKQ29udGFpbmVycxJ2CgNHZXQSNi5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRhaW5lcnMudjEuR2V0Q29udGFpbmVyUmVxdWVzdBo3LmNvbnRhaW5lcmQuc2VydmljZXMuY29udGFpbmVycy52MS5HZXRDb250YWluZXJSZXNwb25zZRKBAQoKTGlzdFN0cmVhbRI4LmNvbnRhaW5lcmQuc2VydmljZXMuY29udGFpbmVycy52MS5MaXN0Q29udGFpbmVyc1JlcXVlc3QaNy5jb250YWluZXJkLnNlcnZpY2VzLmNvbnRhaW5lcnMudjEuTGlzdENvbnRhaW5lck1lc3NhZ2UwAWIGcHJvdG8z", [file_well_known]);
 
 /**
  * @generated from message containerd.services.containers.v1.Container
@@ -34,16 +34,16 @@ export type Container = Message<"containerd.services.containers.v1.Container"> &
   image: string;
 
   /**
-   * The OCI runtime specification, as JSON.
-   *
-   * @generated from field: well_known.Any spec = 5;
-   */
-  spec?: Any | undefined;
-
-  /**
    * @generated from field: well_known.Timestamp created_at = 8;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * What clients keep with it. The CRI plugin: how the kubelet asked for it, as JSON.
+   *
+   * @generated from field: map<string, well_known.Any> extensions = 10;
+   */
+  extensions: { [key: string]: Any };
 };
 
 /**

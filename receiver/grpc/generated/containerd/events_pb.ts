@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file containerd/events.proto.
  */
 export const file_containerd_events: GenFile = /*@__PURE__*/
-  fileDesc("Chdjb250YWluZXJkL2V2ZW50cy5wcm90bxIRY29udGFpbmVyZC5ldmVudHMiLgoJVGFza1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRILCgNwaWQYAiABKA0ieAoIVGFza0V4aXQSFAoMY29udGFpbmVyX2lkGAEgASgJEgoKAmlkGAIgASgJEgsKA3BpZBgDIAEoDRITCgtleGl0X3N0YXR1cxgEIAEoDRIoCglleGl0ZWRfYXQYBSABKAsyFS53ZWxsX2tub3duLlRpbWVzdGFtcCIiCgpUYXNrTm90aWNlEhQKDGNvbnRhaW5lcl9pZBgBIAEoCSIdCg9Db250YWluZXJOb3RpY2USCgoCaWQYASABKAliBnByb3RvMw", [file_well_known]);
+  fileDesc("Chdjb250YWluZXJkL2V2ZW50cy5wcm90bxIRY29udGFpbmVyZC5ldmVudHMiLgoJVGFza1N0YXJ0EhQKDGNvbnRhaW5lcl9pZBgBIAEoCRILCgNwaWQYAiABKA0ieAoIVGFza0V4aXQSFAoMY29udGFpbmVyX2lkGAEgASgJEgoKAmlkGAIgASgJEgsKA3BpZBgDIAEoDRITCgtleGl0X3N0YXR1cxgEIAEoDRIoCglleGl0ZWRfYXQYBSABKAsyFS53ZWxsX2tub3duLlRpbWVzdGFtcCIiCgpUYXNrTm90aWNlEhQKDGNvbnRhaW5lcl9pZBgBIAEoCSIdCg9Db250YWluZXJOb3RpY2USCgoCaWQYASABKAkimwEKD0NvbnRhaW5lclVwZGF0ZRIKCgJpZBgBIAEoCRINCgVpbWFnZRgCIAEoCRI+CgZsYWJlbHMYAyADKAsyLi5jb250YWluZXJkLmV2ZW50cy5Db250YWluZXJVcGRhdGUuTGFiZWxzRW50cnkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AWIGcHJvdG8z", [file_well_known]);
 
 /**
  * Topic /tasks/start.
@@ -99,7 +99,7 @@ export const TaskNoticeSchema: GenMessage<TaskNotice> = /*@__PURE__*/
   messageDesc(file_containerd_events, 2);
 
 /**
- * Topics /containers/create, /containers/update and /containers/delete, likewise.
+ * Topics /containers/create and /containers/delete, likewise.
  *
  * @generated from message containerd.events.ContainerNotice
  */
@@ -116,4 +116,33 @@ export type ContainerNotice = Message<"containerd.events.ContainerNotice"> & {
  */
 export const ContainerNoticeSchema: GenMessage<ContainerNotice> = /*@__PURE__*/
   messageDesc(file_containerd_events, 3);
+
+/**
+ * Topic /containers/update.
+ *
+ * @generated from message containerd.events.ContainerUpdate
+ */
+export type ContainerUpdate = Message<"containerd.events.ContainerUpdate"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: string image = 2;
+   */
+  image: string;
+
+  /**
+   * @generated from field: map<string, string> labels = 3;
+   */
+  labels: { [key: string]: string };
+};
+
+/**
+ * Describes the message containerd.events.ContainerUpdate.
+ * Use `create(ContainerUpdateSchema)` to create a new message.
+ */
+export const ContainerUpdateSchema: GenMessage<ContainerUpdate> = /*@__PURE__*/
+  messageDesc(file_containerd_events, 4);
 

@@ -1,0 +1,219 @@
+import { describeError } from '../../pipelines/errors.ts';
+import { identifyMemcg } from '../cgroup/identity.ts';
+import { readMemcgOf } from '../cgroup/process-memcg.ts';
+import { GrpcError } from '../grpc/client.ts';
+import type { Container } from '../grpc/generated/containerd/containers-service_pb.ts';
+import { Status, type Process } from '../grpc/generated/containerd/task_pb.ts';
+import { readProcessStart } from '../kernel/process-start.ts';
+import type { ContainerSeen, Emit } from '../observation.ts';
+import { printable, type OnBadInput } from './bad-input.ts';
+import { isContainerId } from './container-facts.ts';
+import type { ContainerdApi } from './containerd-api.ts';
+import { describeContainer, textKeyOf } from './containerd-container.ts';
+import { timeOf } from './containerd-event.ts';
+import type { ContainerdMemory, RememberedContainer } from './containerd-memory.ts';
+import { Inspections } from './docker-inspections.ts';
+
+/** What one subscription works with. */
+export interface SubscriptionSettings {
+  api: ContainerdApi;
+  namespaces: readonly string[];
+  memory: ContainerdMemory;
+  hostRoot: string;
+  /** A container that ended longer ago than this when it is first seen is nothing to us. */
+  graceMs: number;
+  /** How long an end that was missed waits for the shim to tell of it again. */
+  retoldWithinMs: number;
+  clock: () => number;
+  onBadInput: OnBadInput;
+  emit: Emit;
+  /** Ends it. */
+  signal: AbortSignal;
+}
+
+const mostInspectionsWaiting = 1000;
+
+/** A life that began later than the one we know, by more than clocks and /proc differ over time, is another. */
+const sameLifeMs = 5_000;
+
+/** Asks containerd how containers stand, and tells it. */
+export class ContainerdInspector {
+  readonly #settings: SubscriptionSettings;
+  readonly #eventful: Inspections;
+
+  constructor(settings: SubscriptionSettings) {
+    this.#settings = settings;
+    this.#eventful = new Inspections(
+      (id) => this.#describe(id),
+      mostInspectionsWaiting,
+      (id) => settings.onBadInput(`more than ${mostInspectionsWaiting} containers wait for their inspection`, id),
+    );
+  }
+
+  /** Finds out, as soon as possible, who a container is, and tells it where it runs or ran. */
+  askAfterEvent(containerId: string): void {
+    this.#eventful.add(containerId);
+  }
+
+  /** Tells a container that was started, with what is known of it. */
+  tell(containerId: string, container: RememberedContainer, paused = false): void {
+    const { clock, emit } = this.#settings;
+    const { described, pid, startedAtMs, endedAtMs, exitCode } = container;
+    const running = endedAtMs === undefined;
+    const seen: ContainerSeen = {
+      kind: 'container_seen',
+      containerId,
+      ...described?.facts,
+      atMs: clock(),
+      running,
+      paused: running && paused,
+      pid: running ? pid : undefined,
+      createdAtMs: described?.createdAtMs,
+      startedAtMs,
+      finishedAtMs: endedAtMs,
+      exitCode,
+    };
+    container.told = true;
+    // Whoever wants it again asks again.
+    container.described = undefined;
+    emit(seen);
+  }
+
+  /** Tells how every container stands that runs, that ended lately, or that we knew before. */
+  async list(): Promise<void> {
+    const { api, namespaces, memory, clock, emit, signal } = this.#settings;
+    const listedAtMs = clock();
+    const before = memory.ids();
+    const untold = new Map<string, RememberedContainer>();
+    for (const namespace of namespaces) {
+      const tasks = tasksById(await api.tasks(namespace, signal));
+      for await (const container of api.containers(namespace, signal)) {
+        before.delete(container.id);
+        const isTold = this.#tellListed(container, namespace, tasks.get(container.id), listedAtMs);
+        if (!isTold) untold.set(container.id, memory.get(container.id)!);
+      }
+    }
+    this.#endUntold(untold);
+    for (const containerId of before) {
+      const isGone = memory.delete(containerId)?.told === true;
+      if (isGone) emit({ kind: 'container_removed', containerId, atMs: clock() });
+    }
+  }
+
+  /** Returns false for one that ran when we last knew, and of which nobody knows how it ended. */
+  #tellListed(container: Container, namespace: string, task: Process | undefined, listedAtMs: number): boolean {
+    const { memory, graceMs } = this.#settings;
+    const { id } = container;
+    const known = memory.get(id);
+    switch (task?.status) {
+      case Status.RUNNING:
+      case Status.PAUSED:
+      case Status.PAUSING:
+        this.#tellRunning(container, namespace, task);
+        return true;
+      case Status.STOPPED: {
+        const endedAtMs = timeOf(task.exitedAt) ?? listedAtMs;
+        const isNews = known === undefined ? endedAtMs > listedAtMs - graceMs : known.told && !isEnd(known, endedAtMs);
+        if (isNews) this.#tellStopped(container, namespace, task, endedAtMs);
+        return true;
+      }
+      default:
+        // Its task was cleared away, or it was never started; one that was since is left to its events.
+        return !known?.told || known.endedAtMs !== undefined || (known.startedAtMs ?? 0) >= listedAtMs;
+    }
+  }
+
+  #tellRunning(container: Container, namespace: string, { pid, status }: Process): void {
+    const { memory, onBadInput } = this.#settings;
+    const { id } = container;
+    if (!isContainerId(id)) return onBadInput('listed container has no id of 64 hex digits', printable(id));
+    const known = memory.add(id, namespace);
+    // It has ended since it was listed, and that was told.
+    if (known.endedAtMs !== undefined && known.pid === pid) return;
+    this.#learn(known, container);
+    const startedAtMs = this.#beginOf(id, known, pid);
+    Object.assign(known, { pid, startedAtMs, endedAtMs: undefined, exitCode: undefined });
+    this.tell(id, known, status !== Status.RUNNING);
+  }
+
+  #tellStopped(container: Container, namespace: string, { pid, exitStatus }: Process, endedAtMs: number): void {
+    const { memory, onBadInput } = this.#settings;
+    const { id } = container;
+    if (!isContainerId(id)) return onBadInput('listed container has no id of 64 hex digits', printable(id));
+    const known = memory.add(id, namespace);
+    this.#learn(known, container);
+    const isAnother = known.endedAtMs !== undefined || (known.pid !== undefined && known.pid !== pid);
+    // When it began nobody knows any more: not before the container was made.
+    const madeAtMs = known.endedAtMs ?? known.described?.createdAtMs ?? endedAtMs;
+    const startedAtMs = isAnother ? madeAtMs : (known.startedAtMs ?? madeAtMs);
+    Object.assign(known, { pid, startedAtMs: Math.min(startedAtMs, endedAtMs), endedAtMs, exitCode: exitStatus });
+    this.tell(id, known);
+  }
+
+  /**
+   * They ran when we last knew, and their tasks are gone. A shim tells containerd again, when that is back, what happened
+   * in between, and so we learn the exit code in a moment; else nobody knows it any more.
+   */
+  #endUntold(containers: ReadonlyMap<string, RememberedContainer>): void {
+    const { memory, clock, retoldWithinMs, signal } = this.#settings;
+    if (containers.size === 0) return;
+    const missedAtMs = clock();
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', stop);
+      for (const [containerId, known] of containers) {
+        const isUntold = known.endedAtMs === undefined && (known.startedAtMs ?? 0) < missedAtMs;
+        if (!isUntold || memory.get(containerId) !== known) continue;
+        known.endedAtMs = missedAtMs;
+        this.tell(containerId, known);
+      }
+    }, retoldWithinMs);
+    const stop = (): void => clearTimeout(timer);
+    signal.addEventListener('abort', stop, { once: true });
+  }
+
+  /** containerd does not tell when a task was started, but the process has its begin, and a container that of its making. */
+  #beginOf(containerId: string, known: RememberedContainer, pid: number): number | undefined {
+    const { hostRoot, clock } = this.#settings;
+    const memcg = readMemcgOf(hostRoot, pid);
+    const isOurs = memcg === undefined || identifyMemcg(memcg).containerId === containerId;
+    const beganAtMs = isOurs ? readProcessStart(hostRoot, pid, clock()) : undefined;
+    const { startedAtMs, endedAtMs } = known;
+    if (startedAtMs !== undefined && endedAtMs === undefined) {
+      const isSame = known.pid === undefined ? (beganAtMs ?? -Infinity) <= startedAtMs + sameLifeMs : known.pid === pid;
+      if (isSame) return startedAtMs;
+    }
+    return beganAtMs ?? endedAtMs ?? known.described?.createdAtMs ?? clock();
+  }
+
+  /** Never rejects. */
+  async #describe(containerId: string): Promise<void> {
+    const { api, memory, onBadInput, signal } = this.#settings;
+    const container = memory.get(containerId);
+    if (container?.namespace === undefined) return;
+    try {
+      const answer = await api.container(container.namespace, containerId, signal);
+      // It was removed while we asked, and that was told.
+      if (answer === undefined || memory.get(containerId) !== container) return;
+      this.#learn(container, answer);
+      if (container.startedAtMs !== undefined) this.tell(containerId, container);
+    } catch (error) {
+      // Where the connection broke the stream of events does so, too, and that is told.
+      const isBroken = error instanceof GrpcError && error.code === 'UNAVAILABLE';
+      if (!signal.aborted && !isBroken) onBadInput('container cannot be inspected', printable(describeError(error)));
+    }
+  }
+
+  #learn(container: RememberedContainer, answer: Container): void {
+    container.described = describeContainer(answer, this.#settings.onBadInput);
+    container.textKey = textKeyOf(answer);
+  }
+}
+
+/** The end of the life that was told. */
+function isEnd({ endedAtMs }: RememberedContainer, atMs: number): boolean {
+  return endedAtMs !== undefined && atMs <= endedAtMs;
+}
+
+function tasksById(tasks: readonly Process[]): Map<string, Process> {
+  return new Map(tasks.map((task) => [task.containerId || task.id, task]));
+}
