@@ -6,7 +6,7 @@ import { build, type Plugin } from 'esbuild';
  * What packages require and we do not use. Of dockerode: ssh2 for `ssh://` hosts (native code and 2 MB), its BuildKit
  * session, which loads a second gRPC set-up (3 MB of resident memory), and packing of image builds; for its copy of
  * Node's streams it gets Node's own. Of grpc-js: servers, load balancing between backends that each tell their load, and
- * protobufjs. Of undici: all but the one agent and its `request`, which are a third of it.
+ * protobufjs. Of undici: all but two agents and their `request`, which are a third of it.
  */
 const withoutUnused: Plugin = {
   name: 'without-unused',
@@ -38,6 +38,7 @@ const unusedOf: Record<string, RegExp> = {
 /** As undici's own index.js puts it together. */
 const partOfUndici = `
   require('undici/lib/dispatcher/dispatcher').prototype.request = require('undici/lib/api/api-request');
+  exports.Agent = require('undici/lib/dispatcher/agent');
   exports.EnvHttpProxyAgent = require('undici/lib/dispatcher/env-http-proxy-agent');
 `;
 

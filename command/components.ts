@@ -6,13 +6,14 @@ import { otlpHttp } from '../pipelines/exporters/otlp-http.ts';
 import { fileStorage } from '../pipelines/extensions/file-storage.ts';
 import { healthCheck } from '../pipelines/extensions/health-check.ts';
 import { batch } from '../pipelines/processors/batch.ts';
+import { k8sAttributes } from '../pipelines/processors/k8s-attributes.ts';
 import { resource } from '../pipelines/processors/resource.ts';
 import { containerLifecycle } from '../receiver/receiver.ts';
 
 /** Every component that is built in. */
 export const factories: Factories = {
   receivers: [containerLifecycle],
-  processors: [batch, resource],
+  processors: [batch, k8sAttributes, resource],
   exporters: [debug, file, otlpGrpc, otlpHttp],
   extensions: [fileStorage, healthCheck],
 };

@@ -149,6 +149,18 @@ export interface ProcessorFactory<Config = unknown> extends Factory<Config> {
   createLogs(config: Config, settings: ComponentSettings, next: LogsConsumer): Component & LogsConsumer;
 }
 
+/** A processor whose instances have something in common: one watch of an API, say, whatever the number of pipelines. */
+export interface SharingProcessorFactory<Config = unknown> extends Factory<Config> {
+  /** Once for each id. */
+  createShared(config: Config, settings: ComponentSettings): SharedProcessor;
+}
+
+/** What the instances of one processor have in common. It is started before them, and shut down after them. */
+export interface SharedProcessor extends Component {
+  createMetrics(next: MetricsConsumer): Component & MetricsConsumer;
+  createLogs(next: LogsConsumer): Component & LogsConsumer;
+}
+
 /** One instance serves all pipelines in which its id stands. */
 export interface ExporterFactory<Config = unknown> extends Factory<Config> {
   create(config: Config, settings: ComponentSettings): Exporter;
@@ -171,7 +183,7 @@ export interface Extension extends Component {
 /** What is built in. */
 export interface Factories {
   receivers: readonly ReceiverFactory[];
-  processors: readonly ProcessorFactory[];
+  processors: readonly (ProcessorFactory | SharingProcessorFactory)[];
   exporters: readonly ExporterFactory[];
   extensions: readonly ExtensionFactory[];
 }

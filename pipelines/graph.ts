@@ -1,4 +1,12 @@
-import type { Component, ComponentSettings, Consumers, LogsConsumer, MetricsConsumer } from './component.ts';
+import type {
+  Component,
+  ComponentSettings,
+  Consumers,
+  LogsConsumer,
+  MetricsConsumer,
+  ProcessorFactory,
+  SharedProcessor,
+} from './component.ts';
 import type { PipelineConfig, ServiceConfig } from './config.ts';
 import { fanOutLogs, fanOutMetrics } from './fan-out.ts';
 
@@ -17,7 +25,7 @@ export interface Node {
 /**
  * Builds the components of all pipelines and connects them: one instance of a receiver or an exporter in whatever
  * number of pipelines it stands, one of a processor for each pipeline. They come in the order in which they are to be
- * started: downstream first.
+ * started: downstream first, and what processors share before all of them.
  */
 export function buildGraph(config: ServiceConfig, settingsOf: MakeSettings): readonly Node[] {
   const { pipelines } = config.service;
@@ -27,25 +35,31 @@ export function buildGraph(config: ServiceConfig, settingsOf: MakeSettings): rea
       return [id, factory.create(section, settingsOf('exporter', id))] as const;
     }),
   );
+  const shared = new Map<string, SharedProcessor>();
   const processors: Node[] = [];
   const add = <C extends Component>(id: string, component: C): C => {
     processors.push({ id, component });
     return component;
   };
+  const processorOf = (id: string): Pick<SharedProcessor, 'createMetrics' | 'createLogs'> => {
+    const { factory, config: section } = config.processors.get(id)!;
+    if (!('createShared' in factory)) return perPipeline(factory, section, () => settingsOf('processor', id));
+    const made = shared.get(id) ?? factory.createShared(section, settingsOf('processor', id));
+    shared.set(id, made);
+    return made;
+  };
 
   const metricsHead = (pipeline: PipelineConfig): MetricsConsumer =>
     pipeline.processors.reduceRight<MetricsConsumer>(
       (next, id) => {
-        const { factory, config: section } = config.processors.get(id)!;
-        return add(id, factory.createMetrics(section, settingsOf('processor', id), next));
+        return add(id, processorOf(id).createMetrics(next));
       },
       fanOutMetrics(pipeline.exporters.map((id) => exporters.get(id)!)),
     );
   const logsHead = (pipeline: PipelineConfig): LogsConsumer =>
     pipeline.processors.reduceRight<LogsConsumer>(
       (next, id) => {
-        const { factory, config: section } = config.processors.get(id)!;
-        return add(id, factory.createLogs(section, settingsOf('processor', id), next));
+        return add(id, processorOf(id).createLogs(next));
       },
       fanOutLogs(pipeline.exporters.map((id) => exporters.get(id)!)),
     );
@@ -62,7 +76,22 @@ export function buildGraph(config: ServiceConfig, settingsOf: MakeSettings): rea
     };
     return { id, component: factory.create(section, settingsOf('receiver', id), next) };
   });
-  return [...Array.from(exporters, ([id, component]) => ({ id, component })), ...processors, ...receivers];
+  return [...nodesOf(exporters), ...nodesOf(shared), ...processors, ...receivers];
+}
+
+function perPipeline(
+  factory: ProcessorFactory,
+  section: unknown,
+  settings: () => ComponentSettings,
+): Pick<SharedProcessor, 'createMetrics' | 'createLogs'> {
+  return {
+    createMetrics: (next) => factory.createMetrics(section, settings(), next),
+    createLogs: (next) => factory.createLogs(section, settings(), next),
+  };
+}
+
+function nodesOf(components: ReadonlyMap<string, Component>): Node[] {
+  return Array.from(components, ([id, component]) => ({ id, component }));
 }
 
 function headsOf<Head>(

@@ -25,6 +25,10 @@ const sections: [string[], z.ZodType][] = [
 
 /** Keys whose value is not the default: they have none, or it would not do here. */
 const withoutDefault = new Set([
+  'processors::k8s_attributes::extract::annotations::0::key',
+  'processors::k8s_attributes::extract::annotations::0::tag_name',
+  'processors::k8s_attributes::extract::labels::0::key',
+  'processors::k8s_attributes::extract::labels::0::tag_name',
   'processors::resource::attributes::0::key',
   'processors::resource::attributes::0::action',
   'processors::resource::attributes::0::value',

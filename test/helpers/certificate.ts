@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -11,7 +12,7 @@ export interface TestCertificate {
   ca?: string;
 }
 
-/** Makes a self-signed certificate for `names`, valid for a day, with openssl. */
+/** Makes a self-signed certificate for `names`, which may be IP addresses, valid for a day, with openssl. */
 export function makeCertificate(...names: string[]): TestCertificate {
   const folder = mkdtempSync(join(tmpdir(), 'exit137-certificate-'));
   try {
@@ -20,7 +21,7 @@ export function makeCertificate(...names: string[]): TestCertificate {
       '-subj',
       `/CN=${names[0]}`,
       '-addext',
-      `subjectAltName=${names.map((name) => `DNS:${name}`).join(',')}`,
+      `subjectAltName=${names.map((name) => `${isIP(name) > 0 ? 'IP' : 'DNS'}:${name}`).join(',')}`,
     ];
     const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', keyFile];
     execFileSync('openssl', ['req', '-x509', ...newKey, '-out', certFile, '-days', '1', ...subject], {

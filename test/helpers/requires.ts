@@ -3,6 +3,7 @@ import { delimiter, join } from 'node:path';
 import { cachePath } from './cache.ts';
 import { collectorBinary } from './collector-binary.ts';
 import { helmBinary } from './helm-binary.ts';
+import { kubernetesBinary, kubernetesPrograms } from './kubernetes-binaries.ts';
 
 /** A thing of the machine without which a test cannot run. */
 type Requirement =
@@ -18,7 +19,8 @@ type Requirement =
   | 'podman'
   | 'bundle'
   | 'collector'
-  | 'helm';
+  | 'helm'
+  | 'kubernetes';
 
 /** Each tells what of it is missing on this machine, or nothing. */
 const missing: Record<Requirement, () => string | undefined> = {
@@ -35,6 +37,10 @@ const missing: Record<Requirement, () => string | undefined> = {
   bundle: () => (existsSync('dist/main.mjs') ? undefined : 'dist/main.mjs (npm run build)'),
   collector: () => (existsSync(collectorBinary()) ? undefined : 'an OpenTelemetry Collector (npm run collector)'),
   helm: () => (existsSync(helmBinary()) ? undefined : 'Helm (npm run helm)'),
+  kubernetes: () => {
+    const program = kubernetesPrograms.find((name) => !existsSync(kubernetesBinary(name)));
+    return missingProgram('etcd') ?? (program === undefined ? undefined : `${program} (npm run kubernetes)`);
+  },
 };
 
 /**
