@@ -162,7 +162,7 @@ suite('the command', requires('bundle'), () => {
     assert.equal(code, 0);
     assert.deepEqual(parse(stdout), {
       receivers: [{ name: 'container_lifecycle' }],
-      processors: [{ name: 'batch' }, { name: 'resource' }],
+      processors: [{ name: 'batch' }, { name: 'k8s_attributes', aliases: ['k8sattributes'] }, { name: 'resource' }],
       exporters: [
         { name: 'debug' },
         { name: 'file' },

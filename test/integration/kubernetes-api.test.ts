@@ -45,8 +45,8 @@ describe('the k8s_attributes processor with a real API server', requires('kubern
       () => running.settings.lines.slice(line).some(({ fields }) => reason.test(String(fields['error']))) || undefined,
       60,
     );
-  const toldAgain = async (before: number) =>
-    eventually('it says that it works again', () => told(KNOWS_AGAIN) > before || undefined, 60);
+  const toldAgain = async (times: number) =>
+    eventually('it says that it works again', () => told(KNOWS_AGAIN) > times || undefined, 60);
 
   it('knows a pod that was there before it', async () => {
     const uid = await podUid('earlier');
@@ -119,14 +119,14 @@ describe('the k8s_attributes processor with a real API server', requires('kubern
 
   it('goes on with what it knows while the server is away, says so once, and goes on where it was', async () => {
     const uid = await podUid('earlier');
-    const [before, again] = [running.settings.lines.length, told(KNOWS_AGAIN)];
+    const [line, again] = [running.settings.lines.length, told(KNOWS_AGAIN)];
     await api.kill();
-    await saysSince(before, /ECONNREFUSED/);
+    await saysSince(line, /ECONNREFUSED/);
     assert.equal(await isUp(), 0);
     assert.equal((await running.attributesOf(uid))['k8s.pod.name'], 'earlier');
     await api.start();
     await toldAgain(again);
-    const reasons = running.settings.lines.slice(before).map(({ fields }) => String(fields['error']));
+    const reasons = running.settings.lines.slice(line).map(({ fields }) => String(fields['error']));
     assert.equal(reasons.filter((reason) => reason.includes('ECONNREFUSED')).length, 1);
     assert.equal(await isUp(), 1);
     const { metadata } = await node.createPod('after-restart');
@@ -134,27 +134,27 @@ describe('the k8s_attributes processor with a real API server', requires('kubern
   });
 
   it('asks for all pods again where the server has forgotten what came in between', async () => {
-    const [start, again] = [running.settings.lines.length, told(KNOWS_AGAIN)];
-    const before = await lists();
+    const [line, again] = [running.settings.lines.length, told(KNOWS_AGAIN)];
+    const listsBefore = await lists();
     const uid = await podUid('after-restart');
     await api.kill();
-    await saysSince(start, /ECONNREFUSED/);
+    await saysSince(line, /ECONNREFUSED/);
     await api.compact();
     await api.start();
     await toldAgain(again);
     await node.label('after-restart', { seen: 'yes' });
     await becomes('the label is the new one', uid, 'k8s.pod.label.seen', 'yes');
-    assert.ok((await lists())! > before!, 'no list was asked for');
+    assert.ok((await lists())! > listsBefore!, 'no list was asked for');
   });
 
   it('says why where its role is taken away, and works again when it is given back', async () => {
-    const [before, again] = [running.settings.lines.length, told(KNOWS_AGAIN)];
+    const [line, again] = [running.settings.lines.length, told(KNOWS_AGAIN)];
     await node.revoke();
     await api.kill();
-    await saysSince(before, /ECONNREFUSED/);
+    await saysSince(line, /ECONNREFUSED/);
     await api.start();
     await saysSince(
-      before,
+      line,
       /HTTP 403: pods is forbidden: User "system:serviceaccount:shop:exit137" cannot (list|watch) resource "pods"/,
     );
     assert.equal((await running.attributesOf(await podUid('earlier')))['k8s.pod.name'], 'earlier');

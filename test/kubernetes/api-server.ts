@@ -59,13 +59,14 @@ export async function startKubernetesApi(): Promise<KubernetesApi> {
   const kubeconfig = file('kubeconfig', JSON.stringify(kubeconfigOf(url, caFile, token)));
   const agent = new Agent({ connect: { ca: cert } });
 
-  const etcd = run('etcd', join(folder, 'etcd.log'), [
-    '--data-dir',
-    join(folder, 'etcd'),
-    ...['--listen-client-urls', etcdUrl, '--advertise-client-urls', etcdUrl],
-    ...['--listen-peer-urls', peerUrl, '--initial-advertise-peer-urls', peerUrl],
-    ...['--initial-cluster', `default=${peerUrl}`],
-  ]);
+  const etcd = run('etcd', join(folder, 'etcd.log'), {
+    'data-dir': join(folder, 'etcd'),
+    'listen-client-urls': etcdUrl,
+    'advertise-client-urls': etcdUrl,
+    'listen-peer-urls': peerUrl,
+    'initial-advertise-peer-urls': peerUrl,
+    'initial-cluster': `default=${peerUrl}`,
+  });
   let server: ChildProcess | undefined;
 
   const request: KubernetesApi['request'] = async (method, path, body) => {
@@ -82,23 +83,28 @@ export async function startKubernetesApi(): Promise<KubernetesApi> {
   };
   const start = async (): Promise<void> => {
     const log = join(folder, 'kube-apiserver.log');
-    server = run(kubernetesBinary('kube-apiserver'), log, [
-      `--etcd-servers=${etcdUrl}`,
-      ...['--bind-address=127.0.0.1', `--secure-port=${port}`, '--endpoint-reconciler-type=none'],
-      ...[`--tls-cert-file=${caFile}`, `--tls-private-key-file=${keyFile}`],
-      ...['--service-account-issuer=https://kubernetes.default.svc', `--service-account-key-file=${caFile}`],
-      ...[`--service-account-signing-key-file=${keyFile}`, '--service-cluster-ip-range=10.96.0.0/24'],
-      ...[`--token-auth-file=${tokens}`, '--authorization-mode=RBAC'],
+    server = run(kubernetesBinary('kube-apiserver'), log, {
+      'etcd-servers': etcdUrl,
+      'bind-address': '127.0.0.1',
+      'secure-port': port,
+      'endpoint-reconciler-type': 'none',
+      'service-cluster-ip-range': '10.96.0.0/24',
+      'tls-cert-file': caFile,
+      'tls-private-key-file': keyFile,
+      'service-account-issuer': 'https://kubernetes.default.svc',
+      'service-account-key-file': caFile,
+      'service-account-signing-key-file': keyFile,
+      'token-auth-file': tokens,
+      'authorization-mode': 'RBAC',
       // It wants a controller that makes an account in each namespace.
-      '--disable-admission-plugins=ServiceAccount',
-      '--v=1',
-    ]);
+      'disable-admission-plugins': 'ServiceAccount',
+    });
     const serving = server;
     await eventually(
       'the API server is ready',
       async () => {
         if (serving.exitCode !== null) throw new Error(`kube-apiserver ended:\n${await tail(log)}`);
-        return await isReady(agent, url, token);
+        return isReady(agent, url, token);
       },
       60,
     );
@@ -170,7 +176,8 @@ async function compact(etcdUrl: string): Promise<void> {
   await call('compaction', { revision: header.revision, physical: true });
 }
 
-function run(program: string, log: string, args: readonly string[]): ChildProcess {
+function run(program: string, log: string, flags: Record<string, string | number>): ChildProcess {
+  const args = Object.entries(flags).map(([name, value]) => `--${name}=${value}`);
   const output = openSync(log, 'a');
   try {
     return spawn(program, args, { stdio: ['ignore', output, output] });

@@ -29,7 +29,7 @@ const shortestWatchSeconds = 300;
 const watchIdleMs = 150_000;
 const listIdleMs = 30_000;
 
-/** A watch that has lasted for so long has worked. */
+/** A watch that has lasted for so long has worked, as has one that told of a change. */
 const workingMs = 1_000;
 
 const backoffOptions = { initialMs: 500, multiplier: 2, maxMs: 10_000, randomizationFactor: 0.5 };
@@ -152,6 +152,7 @@ export class PodWatch {
     if (version === undefined) return;
     this.#resourceVersion = version;
     this.#vainLists = 0;
+    this.#backoff = new Backoff(backoffOptions);
   }
 
   #read<T>(read: () => T | undefined): T | undefined {
