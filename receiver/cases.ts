@@ -130,6 +130,7 @@ export class Cases {
     const ending = this.#lives.of(container);
     ending.life = life;
     ending.ended = { atMs, observedAtMs: now.wallMs, life };
+    this.#lives.end(container);
     this.#waiting.add(ending, now);
     return [...this.#placeVictims(container, now), ...this.#judge(ending, now)];
   }
@@ -249,7 +250,7 @@ export class Cases {
     // A kill can be known before the runtime has told whose it is, and that the container was started again.
     const { life, ended, toldUncounted } = open;
     const isTold = ended !== undefined || (life !== undefined && life.endedAtMs === undefined);
-    const isUntold = !isTold && this.#waiting.expectsRuntime(open, now);
+    const isUntold = this.#witnesses.isBeginning() || (!isTold && this.#waiting.expectsRuntime(open, now));
     const kills = isUntold && !due ? [] : tellKills(open, now, due, this.#witnesses.isKernelLogUp());
     if (open.toldUncounted > toldUncounted) open.uncountedUntilMs = now.monotonicMs + countsComeWithinMs;
     for (const kill of kills) this.#settleAccount(kill, open, now);

@@ -62,15 +62,17 @@ export class LifeCases {
   }
 
   /** A group of the container is there. A new one is that of another life than the last one's. */
-  appear({ memcg, atMs, fresh }: MemcgAppeared, container: Container): void {
+  appear({ memcg, atMs, fresh, resumed }: MemcgAppeared, container: Container): void {
     const lives = this.#livesOf(container);
     const { cases, grouped, told } = lives;
     const group: Group = { memcg, atMs, fresh, gone: false };
     if (!fresh) {
+      const isSame = grouped.group !== undefined && (resumed === true || !grouped.group.gone);
+      if (isSame) Object.assign(grouped.group!, { gone: false, goneAtMs: undefined });
+      if (isSame) return;
       // It was there before we looked: as far as anybody knows it is that of the life that is.
-      const open = grouped.group?.memcg === memcg ? grouped : told;
-      open.group = { ...group, fresh: open.group?.fresh ?? false, atMs: open.group?.fresh ? open.group.atMs : atMs };
-      lives.grouped = open;
+      lives.grouped = hasEndedBefore(told, atMs) ? this.#push(lives, container) : told;
+      lives.grouped.group = group;
       return;
     }
     if (grouped.group?.gone === false) Object.assign(grouped.group, { gone: true, goneAtMs: atMs });
@@ -86,6 +88,15 @@ export class LifeCases {
     if (group?.memcg === memcg && !group.gone) Object.assign(group, { gone: true, goneAtMs: atMs });
   }
 
+  /** The runtime told of the end of a life: a group that was found later is not that life's. */
+  end(container: Container): void {
+    const lives = this.#livesOf(container);
+    const { told, grouped } = lives;
+    const { group } = told;
+    if (grouped !== told || group === undefined || group.fresh || !hasEndedBefore(told, group.atMs)) return;
+    moveGroup(lives, told, this.#push(lives, container));
+  }
+
   /** The runtime told of another life. What the last one left open is told when it is due. */
   begin(container: Container, life: Life): void {
     const lives = this.#livesOf(container);
@@ -97,7 +108,10 @@ export class LifeCases {
     const next = coming.findLast(({ group }) => group !== undefined && group.atMs <= startedAtMs) ?? coming[0];
     lives.told = next ?? this.#push(lives, container);
     lives.told.life = life;
-    if (next === undefined) moveGroup(lives, told, lives.told);
+    const { group } = told;
+    if (next === undefined && lives.grouped === told && group?.fresh === false && startedAtMs <= group.atMs) {
+      moveGroup(lives, told, lives.told);
+    }
     this.#trim(lives);
   }
 
@@ -176,11 +190,10 @@ function hasEndedBefore({ ended, life }: Case, atMs: number): boolean {
   return (ended?.atMs ?? life?.endedAtMs ?? Infinity) < atMs - clockGrainMs;
 }
 
-/** A group that was there before we looked is that of the life which the runtime tells of only now, if it began before. */
+/** A group that was there before we looked is that of a life which the runtime tells of only now. */
 function moveGroup(lives: Lives, last: Case, next: Case): void {
   const { group } = last;
-  if (lives.grouped !== last || group === undefined || group.fresh || group.gone) return;
-  if (next.life?.startedAtMs === undefined || next.life.startedAtMs > group.atMs) return;
+  if (group === undefined || group.gone) return;
   next.group = group;
   last.group = { ...group, gone: true };
   next.mainPid = last.mainPid;

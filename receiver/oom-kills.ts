@@ -39,6 +39,7 @@ export function countUnnamed({ counted, named }: Case): number {
  * followed, so that each of them will be named.
  */
 export function tellKills(open: Case, now: Instant, due: boolean, logRead: boolean): OomKill[] {
+  if (!due && lacksWitnesses(open, logRead)) return [];
   const all = pairUp(open);
   const deaths = beforeLook(open, all);
   if (deaths.length === 0) return [];
@@ -50,6 +51,19 @@ export function tellKills(open: Case, now: Instant, due: boolean, logRead: boole
   close(open, deaths, all.slice(deaths.length));
   noteMainProcess(open, kills);
   return kills;
+}
+
+/**
+ * Whether some kill still has to be named, or counted, so that none can be told. Found out without a look at each: the
+ * members of a group are named one by one, and there can be thousands.
+ */
+function lacksWitnesses(open: Case, logRead: boolean): boolean {
+  const { named, counted, mainProcess } = open;
+  const unnamed = countUnnamed(open);
+  const isLacking = (unnamed > 0 && logRead) || (unnamed < 0 && isCounted(open));
+  if (!isLacking || mainProcess?.alive !== true) return isLacking;
+  // Kills that the main process was seen to outlive do not wait for the others.
+  return Math.min(named[0]?.atMs ?? Infinity, counted[0]?.atMs ?? Infinity) > mainProcess.atMs;
 }
 
 /** The first that was counted is the first that was named. */

@@ -970,6 +970,19 @@ describe('Correlator', () => {
       );
     });
 
+    it('takes a group of thousands that is named one by one in its stride', () => {
+      const most = 4_000;
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const group = { ...named(5000, 71).victim.invocation!, oomGroup: `/docker/${id}` };
+      for (const observation of known) receiver.take(observation);
+      const beganMs = performance.now();
+      const victims = Array.from({ length: most }, (_, n) => named(5000 + n / 1000, 1000 + n, { invocation: group }));
+      const told = victims.flatMap((victim) => receiver.take(victim, 5005));
+      told.push(...receiver.take(counted(5006, most + 1, { oomGroupKills: 1 })), ...receiver.settle(6000));
+      assert.equal(told.length, most);
+      assert.ok(performance.now() - beganMs < 2_000, 'not a look at each for each');
+    });
+
     describe('and a userspace OOM killer', () => {
       const wrote = (atMs: number, kill: { memcg?: string; pid?: number }): Observation => ({
         kind: 'userspace_killer_logged',

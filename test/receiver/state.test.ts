@@ -32,7 +32,12 @@ async function makeStorage(t: TestContext): Promise<{ storage: Storage; director
 function startRun(storage: Storage, boot: string = bootId) {
   const settings = makeSettings();
   const table = new ContainerTable(100);
-  const witnesses = { isRuntimeUp: () => true, isKernelLogUp: () => true, isBeginning: () => false };
+  const witnesses = {
+    isRuntimeUp: () => true,
+    isKernelLogUp: () => true,
+    beginning: false,
+    isBeginning: () => witnesses.beginning,
+  };
   const correlator = new Correlator(table, settleMs, witnesses);
   const where = { hostRoot: '/', bootId: boot, countedSinceMs: 1_000 };
   const keeper = keepState(storage, { table, correlator }, where, settings.logger)!;
@@ -45,6 +50,7 @@ function startRun(storage: Storage, boot: string = bootId) {
     });
   return {
     table,
+    witnesses,
     correlator,
     keeper,
     take,
@@ -113,6 +119,27 @@ describe('the state', () => {
     assert.deepEqual(
       told.map((incident) => incident.kind === 'oom_kill' && incident.victim),
       ['init', 'child'],
+    );
+    await second.keeper.close();
+  });
+
+  it('has a group that was made meanwhile given to the life that began meanwhile', async (t) => {
+    const { storage } = await makeStorage(t);
+    const first = startRun(storage);
+    const beganMs = Date.now() - 1000;
+    const at = (ms: number): number => beganMs + ms;
+    const { appeared, counted, exited, seen } = observationsOf(idOf(1));
+    first.take(appeared(at(10)), seen(at(20), { startedAtMs: at(10), pid: 4711 }));
+    await first.keeper.close();
+    const second = startRun(storage);
+    second.witnesses.beginning = true;
+    const told = second.take(appeared(at(200), false), counted(at(210)), victimOf(idOf(1), at(205), 4800));
+    second.witnesses.beginning = false;
+    told.push(...second.take(exited(at(140), 0), seen(at(220), { startedAtMs: at(150), pid: 4800 })));
+    told.push(...second.correlator.settle({ wallMs: Date.now(), monotonicMs: Infinity }));
+    assert.deepEqual(
+      told.map((incident) => (incident.kind === 'oom_kill' ? `oom_kill ${incident.victim}` : incident.kind)),
+      ['exit', 'restart', 'oom_kill init'],
     );
     await second.keeper.close();
   });
