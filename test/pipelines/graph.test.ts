@@ -51,6 +51,21 @@ service:
     assert.deepEqual(ids, ['e', 'p', 'p', 'p', 'r']);
   });
 
+  test('has one of what a processor shares, which comes before the instances for each pipeline', async () => {
+    const { calls, ids, nextOf, arrived } = build(`
+receivers: { r: }
+processors: { s: , p: }
+exporters: { e: }
+service:
+  pipelines:
+    metrics: { receivers: [r], processors: [s, p], exporters: [e] }
+    logs: { receivers: [r], processors: [p, s], exporters: [e] }`);
+    assert.deepEqual(calls.toSorted(), ['make e', 'make p', 'make p', 'make r', 'make s', 'make s', 'make shared s']);
+    assert.deepEqual(ids, ['e', 's', 'p', 's', 's', 'p', 'r']);
+    await nextOf.get('r')!.logs!.consumeLogs(log('kill'));
+    assert.deepEqual(arrived, ['kill > p > s > e']);
+  });
+
   test('gives what a receiver has to all its pipelines, and what a pipeline has to all its exporters', async () => {
     const { nextOf, arrived } = build(`
 receivers: { r/1: , r/2: }

@@ -23,7 +23,7 @@ export interface RecordedService {
   readonly nextOf: Map<string, Consumers>;
 }
 
-/** Types `r`, `p`, `e` and `x`: receiver, processor, exporter and extension. */
+/** Types `r`, `p`, `e` and `x`: receiver, processor, exporter and extension; `s` is a processor that shares something. */
 export function recordService(): RecordedService {
   const calls: string[] = [];
   const arrived: string[] = [];
@@ -81,6 +81,21 @@ export function recordService(): RecordedService {
           createMetrics: (config, { id }, next) => ({
             ...make(id, config as Config),
             consumeMetrics: (metrics) => next.consumeMetrics(metrics),
+          }),
+        },
+        {
+          type: 's',
+          configSchema,
+          createShared: (config, { id }) => ({
+            ...make(`shared ${id}`, config as Config),
+            createLogs: (next) => ({
+              ...make(id, config as Config),
+              consumeLogs: (logs) => next.consumeLogs(through(id, logs)),
+            }),
+            createMetrics: (next) => ({
+              ...make(id, config as Config),
+              consumeMetrics: (metrics) => next.consumeMetrics(metrics),
+            }),
           }),
         },
       ],

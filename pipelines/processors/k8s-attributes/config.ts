@@ -75,7 +75,7 @@ const rule = z
     key: z.string().min(1).optional(),
     /** Matches whole keys. */
     key_regex: keyRegex.optional(),
-    from: z.literal('pod', 'only those of pods can be read: expected pod').default('pod'),
+    from: z.literal('pod').default('pod'),
   })
   .refine(
     ({ key, key_regex }) => (key === undefined) !== (key_regex === undefined),
@@ -117,7 +117,7 @@ export const configSchema = z
   })
   .check((context) => {
     const { auth_type, endpoint } = context.value;
-    if (auth_type === 'none' || endpoint?.startsWith('https:') !== false) return;
+    if (auth_type === 'none' || endpoint?.startsWith('http:') !== true) return;
     const message = 'would send the token in clear text: expected https';
     context.issues.push({ code: 'custom', input: endpoint, path: ['endpoint'], message });
   });

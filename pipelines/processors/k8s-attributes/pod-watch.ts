@@ -140,8 +140,9 @@ export class PodWatch {
 
   /** `{"type":"ADDED","object":{"kind":"Pod","apiVersion":"v1","metadata":{…},"spec":{…},"status":{…}}}` (v1.33) */
   #take(line: Buffer): void {
-    const event = this.#read(() => JSON.parse(line.toString()) as WatchEvent | null) ?? {};
-    const { type, object } = event;
+    const event = this.#read(() => JSON.parse(line.toString()) as WatchEvent | null);
+    if (event === undefined) return;
+    const { type, object } = event ?? {};
     if (type === 'ERROR') {
       throw new ApiError(Number(object?.code ?? 0), `the watch ended: ${String(object?.message).slice(0, 500)}`);
     }

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import type { Attributes } from '@opentelemetry/api';
+import { configSchema } from '../../../../pipelines/processors/k8s-attributes/config.ts';
+import { makeExtraction, mostValueLength } from '../../../../pipelines/processors/k8s-attributes/extraction.ts';
+import { makePod, ownedBy } from './make-pod.ts';
+
+function extract(section: object, pod: Parameters<typeof makePod>[0]): { attributes: Attributes; cut: number } {
+  let cut = 0;
+  const { extract: config } = configSchema.parse({ extract: section });
+  return { attributes: makeExtraction(config, () => cut++)(makePod(pod)), cut };
+}
+
+/** What owns a pod, by default. */
+function owners(metadata: object): Attributes {
+  const { attributes } = extract({}, { metadata });
+  const names = Object.entries(attributes).filter(([name]) => !/^k8s\.(pod|node|namespace)\.|uid$/.test(name));
+  return Object.fromEntries(names);
+}
+
+const onlyLabels = (...labels: object[]) => ({ metadata: [], labels });
+
+suite('the owner of a pod', () => {
+  for (const [what, metadata, expected] of [
+    [
+      'a deployment through its replicaset',
+      { ...ownedBy('ReplicaSet', 'web-7d9c5b6f4'), labels: { 'pod-template-hash': '7d9c5b6f4' } },
+      { 'k8s.deployment.name': 'web', 'k8s.replicaset.name': 'web-7d9c5b6f4' },
+    ],
+    ['a replicaset of its own', ownedBy('ReplicaSet', 'web-7d9c5b6f4'), { 'k8s.replicaset.name': 'web-7d9c5b6f4' }],
+    [
+      'a replicaset whose name does not end in the hash',
+      { ...ownedBy('ReplicaSet', 'web-1'), labels: { 'pod-template-hash': '7d9c5b6f4' } },
+      { 'k8s.replicaset.name': 'web-1' },
+    ],
+    ['a statefulset', ownedBy('StatefulSet', 'db'), { 'k8s.statefulset.name': 'db' }],
+    ['a daemonset', ownedBy('DaemonSet', 'agent'), { 'k8s.daemonset.name': 'agent' }],
+    // 29889520 minutes are 2026-10-30T14:40:00Z.
+    [
+      'a cronjob through its job',
+      ownedBy('Job', 'backup-nightly-29889520'),
+      { 'k8s.job.name': 'backup-nightly-29889520', 'k8s.cronjob.name': 'backup-nightly' },
+    ],
+    ['a job with a date in its name', ownedBy('Job', 'load-20261121'), { 'k8s.job.name': 'load-20261121' }],
+    [
+      'a job that somebody made of a cronjob',
+      ownedBy('Job', 'backup-manual-x7f'),
+      { 'k8s.job.name': 'backup-manual-x7f' },
+    ],
+    ['nobody', {}, {}],
+    ['something else', ownedBy('Node', 'node-1'), {}],
+  ] as const) {
+    test(`is ${what}`, () => assert.deepEqual(owners(metadata), expected));
+  }
+
+  test('is known by its uid, too', () => {
+    const { attributes } = extract({ metadata: ['k8s.job.uid'] }, { metadata: ownedBy('Job', 'load') });
+    assert.deepEqual(attributes, { 'k8s.job.uid': '0b1c2d3e-0000-4000-8000-000000000001' });
+  });
+});
+
+suite('labels and annotations', () => {
+  const labels = { app: 'web', 'team.example.com/owner': 'a', 'team.example.com/cost': '7' };
+
+  for (const [what, rule, expected] of [
+    ['are named after their key', { key: 'app' }, { 'k8s.pod.label.app': 'web' }],
+    ['are named as asked for', { key: 'app', tag_name: 'service' }, { service: 'web' }],
+    [
+      'are all that match as a whole',
+      { key_regex: 'team\\..*' },
+      { 'k8s.pod.label.team.example.com/owner': 'a', 'k8s.pod.label.team.example.com/cost': '7' },
+    ],
+    ['do not match in part', { key_regex: 'team' }, {}],
+    [
+      'are named by what matched',
+      { key_regex: 'team\\.example\\.com/(.*)', tag_name: 'team.$1' },
+      { 'team.owner': 'a', 'team.cost': '7' },
+    ],
+    [
+      'are named by what matched, in Go’s other form',
+      { key_regex: 'team\\.example\\.com/(?<what>.*)', tag_name: '${1}.${what}' },
+      { 'owner.owner': 'a', 'cost.cost': '7' },
+    ],
+    ['are none that every object has', { key: 'constructor' }, {}],
+    ['are absent where the pod has none', { key: 'tier' }, {}],
+  ] as const) {
+    test(what, () => assert.deepEqual(extract(onlyLabels(rule), { metadata: { labels } }).attributes, expected));
+  }
+
+  test('of a pod are annotations, too', () => {
+    const section = { metadata: [], annotations: [{ key: 'note' }] };
+    const { attributes } = extract(section, { metadata: { annotations: { note: 'a\u0007b' } } });
+    assert.deepEqual(attributes, { 'k8s.pod.annotation.note': 'a\u0007b' });
+  });
+
+  test('are cut where they are too long, and counted', () => {
+    const long = `${'x'.repeat(mostValueLength - 1)}😀${'x'.repeat(65_536)}`;
+    const section = { metadata: [], annotations: [{ key: 'long' }] };
+    const { attributes, cut } = extract(section, { metadata: { annotations: { long } } });
+    assert.equal(attributes['k8s.pod.annotation.long'], `${'x'.repeat(mostValueLength - 1)}\uFFFD`);
+    assert.equal(cut, 1);
+  });
+
+  test('are left out where they are too many, and counted', () => {
+    const many = Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`key-${index}`, 'x']));
+    const { attributes, cut } = extract(onlyLabels({ key_regex: '.*' }), { metadata: { labels: many } });
+    assert.deepEqual([Object.keys(attributes).length, cut], [256, 44]);
+  });
+
+  test('of another type than text are left out', () => {
+    const metadata = { labels: { app: { $: 1 }, number: 7, empty: '' } };
+    assert.deepEqual(extract(onlyLabels({ key_regex: '.*' }), { metadata }).attributes, {});
+  });
+});

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import fc from 'fast-check';
+import { readPod } from '../../../../pipelines/processors/k8s-attributes/pod.ts';
+import { makePod, makePodObject, ownedBy } from './make-pod.ts';
+
+suite('a pod of the API', () => {
+  test('has what its containers ask for and may use, init containers as well', () => {
+    const { resources, qosClass } = makePod({
+      spec: {
+        initContainers: [{ name: 'migrate', resources: { limits: { memory: '1Gi' } } }],
+        containers: [
+          {
+            name: 'web',
+            resources: { requests: { memory: '64Mi', cpu: '250m' }, limits: { memory: '128Mi', cpu: 2 } },
+          },
+          { name: 'sidecar', resources: {} },
+        ],
+      },
+      status: { qosClass: 'Burstable' },
+    });
+    assert.equal(qosClass, 'Burstable');
+    assert.deepEqual(Object.fromEntries(resources), {
+      migrate: { memoryLimitBytes: 2 ** 30 },
+      web: {
+        memoryRequestBytes: 2 ** 26,
+        memoryLimitBytes: 2 ** 27,
+        cpuRequestCores: 0.25,
+        cpuLimitCores: 2,
+      },
+      sidecar: {},
+    });
+  });
+
+  test('has the owner that controls it, whoever else owns it', () => {
+    const other = { apiVersion: 'v1', kind: 'ConfigMap', name: 'c', uid: '1' };
+    const { ownerReferences } = ownedBy('DaemonSet', 'agent');
+    const { controller } = makePod({ metadata: { ownerReferences: [other, ...ownerReferences] } });
+    assert.equal(controller?.name, 'agent');
+    assert.equal(makePod({ metadata: { ownerReferences: [other] } }).controller, undefined);
+  });
+
+  test('has a local uid of its own where it is the mirror of a static pod', () => {
+    const hash = '8a9b0c1d2e3f405162738495a6b7c8d9';
+    const mirror = { 'kubernetes.io/config.mirror': hash, 'kubernetes.io/config.hash': hash };
+    assert.equal(makePod({ metadata: { annotations: mirror } }).localUid, hash);
+    const { uid, localUid } = makePod({ metadata: { annotations: { 'kubernetes.io/config.hash': hash } } });
+    assert.equal(localUid, uid);
+  });
+
+  for (const field of ['uid', 'name', 'namespace']) {
+    test(`is none without ${field}`, () => {
+      assert.equal(readPod(makePodObject({ metadata: { [field]: undefined } })), undefined);
+    });
+  }
+
+  test('is read or is none, whatever is sent', () => {
+    const anything = fc.anything({ withNullPrototype: true });
+    const pod = fc.record({
+      metadata: fc.record({
+        uid: fc.string({ minLength: 1 }),
+        name: anything,
+        namespace: anything,
+        annotations: anything,
+        ownerReferences: anything,
+      }),
+      spec: fc.record({ containers: anything, initContainers: fc.array(anything) }),
+      status: anything,
+    });
+    fc.assert(fc.property(fc.oneof(anything, pod), (value) => void readPod(value)));
+  });
+});
