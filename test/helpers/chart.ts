@@ -29,7 +29,7 @@ export interface Container {
   env: { name: string }[];
   securityContext: SecurityContext;
   volumeMounts: { name: string; mountPath: string; readOnly?: boolean; mountPropagation?: string }[];
-  resources: Record<string, unknown>;
+  resources: { limits?: Record<string, string> };
 }
 
 export interface PodSpec {

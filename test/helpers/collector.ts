@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { collectorBinary } from './collector-binary.ts';
 import { eventually } from './eventually.ts';
+import { freePort } from './free-port.ts';
 
 /** A real OpenTelemetry Collector that runs with the configuration which the README tells users to use. */
 export interface Collector {
@@ -61,16 +61,6 @@ function parseLines(text: string): unknown[] {
     .split('\n')
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as unknown);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('a TCP server has no port');
-  return address.port;
 }
 
 async function terminate(child: ChildProcess): Promise<void> {
