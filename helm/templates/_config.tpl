@@ -22,9 +22,6 @@ processors:
       - key: host.name
         action: update
         value: ${env:K8S_NODE_NAME}
-      - key: k8s.node.name
-        action: upsert
-        value: ${env:K8S_NODE_NAME}
   batch: {}
 
 exporters:
