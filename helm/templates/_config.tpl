@@ -1,6 +1,7 @@
 {{/* What exit137 does with what the tier gives it. `config` of the values is laid on this. */}}
 {{- define "exit137.config" -}}
 {{- $privileges := ne .Values.tier "minimal" -}}
+{{- $processors := ternary "[resource/node, k8s_attributes, batch]" "[resource/node, batch]" .Values.kubernetesApi.enabled -}}
 receivers:
   container_lifecycle:
     root_path: /host
@@ -22,6 +23,10 @@ processors:
       - key: host.name
         action: update
         value: ${env:K8S_NODE_NAME}
+  {{- if .Values.kubernetesApi.enabled }}
+  # Who owns the pod, by one watch of the node's pods.
+  k8s_attributes: {}
+  {{- end }}
   batch: {}
 
 exporters:
@@ -51,10 +56,10 @@ service:
   pipelines:
     metrics:
       receivers: [container_lifecycle]
-      processors: [resource/node, batch]
+      processors: {{ $processors }}
       exporters: [otlp_grpc]
     logs:
       receivers: [container_lifecycle]
-      processors: [resource/node, batch]
+      processors: {{ $processors }}
       exporters: [otlp_grpc]
 {{- end -}}

@@ -14,6 +14,11 @@
 {{- end -}}
 {{- end -}}
 
+{{/* What belongs to no namespace: releases of two namespaces may have the same name. */}}
+{{- define "exit137.clusterName" -}}
+{{- printf "%s-%s" (include "exit137.fullname" .) .Release.Namespace -}}
+{{- end -}}
+
 {{- define "exit137.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "exit137.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

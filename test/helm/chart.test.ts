@@ -67,8 +67,13 @@ suite('the chart', requires('helm'), () => {
       const asksOthers = tier !== 'minimal';
       assert.equal(root_path, '/host');
       assert.deepEqual(
-        { docker: sources.docker.enabled, memcg: sources.memcg.enabled, kernel_log: sources.kernel_log.enabled },
-        { docker: asksOthers, memcg: true, kernel_log: asksOthers },
+        {
+          docker: sources.docker.enabled,
+          containerd: sources.containerd.enabled,
+          memcg: sources.memcg.enabled,
+          kernel_log: sources.kernel_log.enabled,
+        },
+        { docker: asksOthers, containerd: asksOthers, memcg: true, kernel_log: asksOthers },
       );
       assert.deepEqual(
         service.pipelines.map(({ id, exporters }) => ({ id, exporters })),
@@ -88,7 +93,7 @@ suite('the chart', requires('helm'), () => {
       assert.equal(securityContext.seccompProfile.type, 'RuntimeDefault');
       assert.equal(securityContext.runAsUser, tier === 'minimal' ? 65_532 : 0);
       assert.equal(securityContext.runAsNonRoot, tier === 'minimal' ? true : undefined);
-      assert.equal(automountServiceAccountToken, false);
+      assert.equal(automountServiceAccountToken, true, 'for k8s_attributes');
       const { hostPID, hostIPC, hostNetwork, enableServiceLinks } = pod as unknown as Record<string, unknown>;
       assert.deepEqual([hostPID, hostIPC, hostNetwork, enableServiceLinks], [false, false, false, false]);
       assert.deepEqual(mountsOf(manifests), {
@@ -199,23 +204,36 @@ suite('the chart', requires('helm'), () => {
   });
 
   test('opens its own metrics to others where they are asked for', () => {
+    const always = ['ClusterRole', 'ClusterRoleBinding', 'ConfigMap', 'DaemonSet', 'Pod', 'ServiceAccount'];
     const kinds = (values: object) => renderChart(values).map(({ kind }) => kind);
-    assert.deepEqual(kinds({}).toSorted(), ['ConfigMap', 'DaemonSet', 'Pod', 'ServiceAccount']);
+    assert.deepEqual(kinds({}).toSorted(), [...always].toSorted());
     const all = { service: { enabled: true }, podMonitor: { enabled: true } };
-    assert.deepEqual(kinds(all).toSorted(), [
-      'ConfigMap',
-      'DaemonSet',
-      'Pod',
-      'PodMonitor',
-      'Service',
-      'ServiceAccount',
-    ]);
+    assert.deepEqual(kinds(all).toSorted(), [...always, 'PodMonitor', 'Service'].toSorted());
     const hostOf = (values: object) => {
       const [reader] = configOf(renderChart(values)).service.telemetry.metrics.readers;
       return reader!.pull!.exporter.prometheus.host;
     };
     assert.equal(hostOf({}), 'localhost');
     assert.equal(hostOf({ service: { enabled: true } }), env.POD_IP);
+  });
+
+  test('has a token and a role only where the API server is watched, and may only read pods', () => {
+    const manifests = renderChart();
+    const { rules } = only<Manifest & { rules: object[] }>(manifests, 'ClusterRole');
+    assert.deepEqual(rules, [{ apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] }]);
+    assert.deepEqual(
+      configOf(manifests).service.pipelines.map(({ processors }) => processors),
+      [1, 2].map(() => ['resource/node', 'k8s_attributes', 'batch']),
+    );
+    const without = renderChart({ kubernetesApi: { enabled: false } });
+    assert.ok(without.every(({ kind }) => !kind.startsWith('ClusterRole')));
+    assert.equal(podOf(without).automountServiceAccountToken, false);
+    assert.deepEqual(
+      configOf(without).service.pipelines.map(({ processors }) => processors),
+      [1, 2].map(() => ['resource/node', 'batch']),
+    );
+    const withoutRole = renderChart({ rbac: { create: false } });
+    assert.ok(withoutRole.every(({ kind }) => !kind.startsWith('ClusterRole')));
   });
 
   const useful: [string, object][] = [
@@ -246,7 +264,8 @@ suite('the chart', requires('helm'), () => {
       test(`takes ${what} in the tier ${tier}`, () => {
         const manifests = renderChart({ tier, ...values });
         configOf(manifests);
-        assert.ok(manifests.every(({ metadata }) => metadata.name.length <= 63));
+        const named = manifests.filter(({ kind }) => !kind.startsWith('ClusterRole'));
+        assert.ok(named.every(({ metadata }) => metadata.name.length <= 63));
         assert.equal(renderNotes({ tier, ...values }).includes('<no value>'), false);
       });
     }
