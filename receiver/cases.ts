@@ -240,19 +240,20 @@ export class Cases {
   #judge(open: Case, now: Instant): Incident[] {
     this.#lives.adoptLife(open);
     const due = open.dueAtMs !== undefined && open.dueAtMs <= now.monotonicMs;
+    const { toldUncounted } = open;
     const kills = this.#judgeKills(open, now, due);
     const ends = this.#judgeEnd(open, now, due);
+    if (open.toldUncounted > toldUncounted) open.uncountedUntilMs = now.monotonicMs + countsComeWithinMs;
     if (!isOpen(open)) this.#waiting.remove(open);
     return [...kills, ...ends];
   }
 
   #judgeKills(open: Case, now: Instant, due: boolean): Incident[] {
     // A kill can be known before the runtime has told whose it is, and that the container was started again.
-    const { life, ended, toldUncounted } = open;
+    const { life, ended } = open;
     const isTold = ended !== undefined || (life !== undefined && life.endedAtMs === undefined);
     const isUntold = this.#witnesses.isBeginning() || (!isTold && this.#waiting.expectsRuntime(open, now));
     const kills = isUntold && !due ? [] : tellKills(open, now, due, this.#witnesses.isKernelLogUp());
-    if (open.toldUncounted > toldUncounted) open.uncountedUntilMs = now.monotonicMs + countsComeWithinMs;
     for (const kill of kills) this.#settleAccount(kill, open, now);
     if (kills.length > 0 && hasOpenKills(open)) this.#waiting.awaitKills(open, now);
     return kills;

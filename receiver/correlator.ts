@@ -5,7 +5,14 @@ import type { ContainerRestart, Incident } from './incident.ts';
 import type { Instant } from './instant.ts';
 import { Ledger } from './ledger.ts';
 import type { Life, WorkloadRestarted } from './life.ts';
-import type { NothingKillableLogged, Observation, UserspaceKillerLogged, VictimLogged } from './observation.ts';
+import { LostKills } from './lost-kills.ts';
+import type {
+  NothingKillableLogged,
+  Observation,
+  OomKillsCounted,
+  UserspaceKillerLogged,
+  VictimLogged,
+} from './observation.ts';
 import { noteStuck } from './memory-stuck.ts';
 import { PidTable } from './pid-table.ts';
 import type { Witnesses } from './waiting-cases.ts';
@@ -20,12 +27,14 @@ const endToldWithinMs = 5_000;
 export class Correlator {
   readonly ledger = new Ledger();
   readonly cases: Cases;
+  readonly lost: LostKills;
   readonly #table: ContainerTable;
   readonly #pids = new PidTable();
 
   constructor(table: ContainerTable, settleMs: number, witnesses: Witnesses) {
     this.#table = table;
     this.cases = new Cases(settleMs, this.ledger, witnesses);
+    this.lost = new LostKills(settleMs, table, this.cases, this.ledger, witnesses);
   }
 
   /** Takes in what was observed; returns what is proven by it. */
@@ -45,6 +54,11 @@ export class Correlator {
         return this.#takeUserspaceKill(observation, now);
       case 'kernel_log_gap':
         return [];
+      case 'lost_oom_kills_counted':
+        return this.lost.take(observation, now);
+      case 'memcg_appeared':
+        this.lost.learn(observation);
+        break;
     }
     const transitions = this.#table.apply(observation);
     const container = this.#table.get(observation.containerId);
@@ -53,6 +67,7 @@ export class Correlator {
       const { atMs, reason, memcg } = observation;
       return noteStuck(container, { atMs, reason, memcg, evidence: ['memory_events'] }, now);
     }
+    if (observation.kind === 'oom_kills_counted') return this.#takeCounted(observation, container, now);
     const turned = transitions.flatMap((transition) =>
       transition.kind === 'workload_restarted' ? tellRestart(transition, now) : this.cases.turn(transition, now),
     );
@@ -61,7 +76,7 @@ export class Correlator {
 
   /** Judges what has waited long enough. */
   settle(now: Instant): Incident[] {
-    const incidents = this.cases.settle(now).filter(isOfUser);
+    const incidents = [...this.lost.settle(now), ...this.cases.settle(now)].filter(isOfUser);
     // At a stop there is time left for what has not explained itself: a later run goes on with it.
     if (now.monotonicMs !== Infinity) this.ledger.settle(now);
     return incidents;
@@ -69,7 +84,11 @@ export class Correlator {
 
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
   get dueAtMs(): number | undefined {
-    const dueAtMs = Math.min(this.cases.dueAtMs ?? Infinity, this.ledger.dueAtMs ?? Infinity);
+    const dueAtMs = Math.min(
+      this.cases.dueAtMs ?? Infinity,
+      this.ledger.dueAtMs ?? Infinity,
+      this.lost.dueAtMs ?? Infinity,
+    );
     return dueAtMs === Infinity ? undefined : dueAtMs;
   }
 
@@ -79,15 +98,26 @@ export class Correlator {
     return containerId === undefined ? undefined : this.#table.get(containerId);
   }
 
+  #takeCounted(rise: OomKillsCounted, container: Container, now: Instant): Incident[] {
+    const { left, incidents } = this.lost.split(rise, now);
+    return left === undefined ? incidents : [...incidents, ...this.cases.observe(left, container, now)];
+  }
+
   #takeVictim(logged: VictimLogged, now: Instant): Incident[] {
     const containerId = this.#idOfVictim(logged);
-    if (containerId === undefined) return this.cases.observeStray(logged, now);
+    if (containerId === undefined) return this.#takeStray(logged, now);
     const { runtime, podUid } = identifyMemcg(logged.victim.memcg ?? logged.memcgSeen ?? '');
     const pod = podUid === undefined ? undefined : { uid: podUid };
     const container = this.#table.adopt({ containerId, runtime, pod, atMs: logged.atMs }, now.wallMs);
-    if (container === undefined) return this.cases.observeStray(logged, now);
+    if (container === undefined) return this.#takeStray(logged, now);
     this.#learnTasks(logged);
-    return this.cases.observe(logged, container, now);
+    if (this.lost.takeTold(logged, container, now)) return [];
+    const incidents = this.cases.observe(logged, container, now);
+    return [...incidents, ...this.lost.named(logged, container, now)];
+  }
+
+  #takeStray(logged: VictimLogged, now: Instant): Incident[] {
+    return this.lost.takeTold(logged, undefined, now) ? [] : this.cases.observeStray(logged, now);
   }
 
   #takeNothingKillable({ kind, atMs, invocation }: NothingKillableLogged, now: Instant): Incident[] {

@@ -7,6 +7,11 @@ export function idOfCounted(container: Container, { atMs, group }: CountedKills,
   return `${container.id.slice(0, 12)}-${Math.round(atMs * 1000).toString(36)}-${group === true ? 'g' : index}`;
 }
 
+/** Of a kill that only the counter of a group around containers shows: of a pod, or of all pods where that is absent. */
+export function idOfLost(podUid: string | undefined, atMs: number, index: number | 'g'): string {
+  return `${podUid?.slice(0, 13) ?? 'kubepods'}-${Math.round(atMs * 1000).toString(36)}-${index}`;
+}
+
 /** The same for all victims of one invocation, and the same again whenever the same log is read. */
 export function idOfNamed({ victim, bootId, atMs }: VictimLogged): string {
   const { invocation, pid } = victim;

@@ -3,11 +3,11 @@ import type { ScopeOfPath } from './cgroup/identity.ts';
 import type { StuckReason } from './cgroup/oom-counter.ts';
 import type { UserspaceKiller } from './kernel/userspace-killer.ts';
 import type { Life } from './life.ts';
-import type { VictimLogged } from './observation.ts';
+import type { PodFacts, VictimLogged } from './observation.ts';
 import type { ExitReason } from './workload.ts';
 
 /** What became of the witnesses' reports: what telemetry tells the world, one record each. */
-export type Incident = OomKill | NodeOomKill | ContainerExit | ContainerRestart | MemoryStuck;
+export type Incident = OomKill | PodOomKill | NodeOomKill | ContainerExit | ContainerRestart | MemoryStuck;
 
 /** Which witness spoke, by the values of `oom.evidence`. */
 export type Evidence = 'kernel_log' | 'memory_events' | 'vmstat' | 'runtime_event' | 'exit_status';
@@ -36,6 +36,24 @@ export interface OomKill {
   limitBytes?: number;
   /** What the kernel log says of the victim; absent where only counters tell of it. */
   named?: VictimLogged;
+}
+
+/**
+ * One process of a pod was killed by the kernel's OOM killer, in a container that went with its counter: only the pod's
+ * own counter tells of it, or that of all pods.
+ */
+export interface PodOomKill {
+  kind: 'pod_oom_kill';
+  /** Absent where it is not known in which pod. */
+  pod?: PodFacts;
+  /** When the counter was read. */
+  atMs: number;
+  observedAtMs: number;
+  incidentId: string;
+  scope: LimitScope;
+  /** memory.oom.group took a whole cgroup. */
+  group?: boolean;
+  evidence: Evidence[];
 }
 
 /** One process outside of any container we know of was killed by the kernel's OOM killer. */

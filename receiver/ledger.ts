@@ -51,6 +51,11 @@ export class Ledger {
     return this.#total !== undefined && this.#open.length === 0 && this.#ahead === 0;
   }
 
+  /** Kills that the kernel has counted and that nothing has explained yet. */
+  get openKills(): number {
+    return this.#open.reduce((sum, { kills }) => sum + kills, 0);
+  }
+
   /** What is known now. */
   get state(): LedgerState {
     const open = this.#open.map(({ wallMs, kills }) => ({ wallMs, kills }));

@@ -21,6 +21,7 @@ export type Observation =
   | MemcgAppeared
   | MemcgGone
   | OomKillsCounted
+  | LostOomKillsCounted
   | NodeOomKillsCounted
   | MainProcessSeen
   | ProcessesSeen
@@ -153,6 +154,8 @@ export interface MemcgAppeared extends ContainerFacts {
   fresh: boolean;
   /** The same group that was there when an earlier run ended, whose kills since then are to be reported. */
   resumed?: boolean;
+  /** Its counters have the kills of all groups below it as well (v2). */
+  countsBelow?: boolean;
 }
 
 /** The group was removed, or its files cannot be read any more. Kills since the last reading are unknown. */
@@ -182,6 +185,25 @@ export interface OomKillsCounted {
   ooms?: number;
   /** The container's own memory limit at that time; absent where there is none. */
   limitBytes?: number;
+}
+
+/**
+ * The kernel's `oom_kill` counter of a pod's group or of that of all pods (v2) went up by more than the counters of the
+ * groups below it have shown: kills in groups that are gone, or that nobody reads.
+ */
+export interface LostOomKillsCounted {
+  kind: 'lost_oom_kills_counted';
+  /** When the new value was read. */
+  atMs: number;
+  /** The pod's group, or that of all pods. */
+  memcg: string;
+  /** As of `oom_kills_counted`: what nothing below has shown. */
+  oomKills: number;
+  oomGroupKills?: number;
+  /** By how much the group's own limit was hit. */
+  ooms?: number;
+  /** Containers whose groups below it went since it was read before. */
+  goneContainerIds: readonly string[];
 }
 
 /** `oom_kill` of /proc/vmstat: every kill on this machine, whoever the victim was. */

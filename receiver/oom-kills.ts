@@ -18,7 +18,7 @@ type Role = OomKill['victim'];
  * In processes: `oom_kill` counts each of them, and the first victim of a `memory.oom.group` kill twice
  * (mem_cgroup_get_oom_group in the kernel's mm/oom_kill.c).
  */
-export function countProcesses(rise: OomKillsCounted): CountedKills {
+export function countProcesses(rise: Omit<OomKillsCounted, 'kind' | 'containerId' | 'memcg'>): CountedKills {
   const { atMs, oomKills, oomGroupKills, ooms = 0, limitBytes } = rise;
   return {
     atMs,

@@ -226,7 +226,7 @@ class ContainerLifecycle implements Component {
   #tell(incidents: readonly Incident[]): void {
     if (incidents.length === 0) return;
     countIncidents(incidents);
-    for (const incident of incidents) if (incident.kind !== 'node_oom_kill') this.#noteChange(incident.container);
+    for (const incident of incidents) if ('container' in incident) this.#noteChange(incident.container);
     // Not in the call below: it would not be made where nothing is kept.
     const handedOn = this.#handOnLogs(incidents);
     this.#keeper?.told(handedOn);

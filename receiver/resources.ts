@@ -5,6 +5,7 @@ import { resourceFromAttributes, type Resource } from '@opentelemetry/resources'
 import type { QosClass } from './cgroup/identity.ts';
 import type { Config } from './config.ts';
 import type { Container } from './container-table.ts';
+import type { PodFacts } from './observation.ts';
 import { attributesByConventions, resourceAttributes, type ResourceAttributeName } from './metadata.ts';
 import { hasWorkloadOfPod } from './workload-table.ts';
 
@@ -47,6 +48,12 @@ export class Resources {
   /** Of a container's log records, which name the node as well. */
   ofLogs(container: Container): Resource {
     return this.#of(container).logs;
+  }
+
+  /** Of a pod's log records. */
+  ofPod({ uid, namespace, name }: PodFacts): Resource {
+    const facts = { 'k8s.namespace.name': namespace, 'k8s.pod.name': name, 'k8s.pod.uid': uid };
+    return this.#make({ ...facts, ...this.#host });
   }
 
   #of(container: Container): ContainerResources {

@@ -54,13 +54,14 @@ export function keepState(
     return undefined;
   }
   readState(file, parts, where, logger);
-  const { table, memcg } = parts;
+  const { table, memcg, correlator } = parts;
   const owner = {
     table,
     node: () => nodeStateOf(parts, where),
     of: (container: Container) => containerStateOf(parts, container),
   };
   const keeper = new StateKeeper(file, owner, logger);
+  correlator.lost.onGive((container) => keeper.changed(container));
   memcg?.onDiscount((containerId) => {
     const container = table.get(containerId);
     if (container !== undefined) keeper.changed(container);
@@ -104,6 +105,8 @@ function nodeStateOf(
     ledger: { ...ledger, open: [...open] },
     countedSinceMs,
     strays: correlator.cases.strays,
+    slices: memcg?.slices && [...memcg.slices],
+    lost: correlator.lost.state,
   };
 }
 
@@ -125,8 +128,11 @@ function resume({ node, containers }: State, parts: Rememberers, { bootId, hostR
     dropForeignPid(container, hostRoot);
     table.restore(container);
     correlator.cases.resume(container, cases, now);
+    for (const { memcg: path } of state.groups.slice(0, 1))
+      correlator.lost.learn({ containerId: container.id, memcg: path });
   }
   correlator.cases.resumeStrays(node.strays, now);
+  if (node.lost !== undefined) correlator.lost.resume(node.lost, now);
   const hasBooted = bootId !== undefined && node.bootId !== undefined && !isSameBoot;
   const total = hasBooted ? 0 : node.ledger.total;
   correlator.ledger.resume(
@@ -134,7 +140,8 @@ function resume({ node, containers }: State, parts: Rememberers, { bootId, hostR
     now,
   );
   if (node.knowsAllGroups && (isSameBoot || hasBooted)) {
-    memcg?.resume(new Map(isSameBoot ? Array.from(containers, ([id, { groups }]) => [id, groups]) : []));
+    const known = new Map(isSameBoot ? Array.from(containers, ([id, { groups }]) => [id, groups]) : []);
+    memcg?.resume(known, isSameBoot ? node.slices : []);
   }
   if (node.log !== undefined) kernelLog?.resume(node.log);
   if (node.eventsSinceMs !== undefined) docker?.resume(node.eventsSinceMs, livesOf(table, ['docker', 'podman']));

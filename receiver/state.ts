@@ -104,6 +104,29 @@ const instanceSchema = z
   })
   .optional();
 
+const groupSchema = z.object({
+  memcg: z.string(),
+  inode: amount,
+  taken: z.object({ oomKills: amount, oomGroupKills: amount, ooms: amount, oomsBelow: amount }),
+});
+
+const lostRiseSchema = z.object({
+  memcg: z.string(),
+  atMs: number,
+  oomKills: amount,
+  processes: amount,
+  group: z.boolean(),
+  ownLimitHit: z.boolean(),
+  goneContainerIds: z.array(z.string()),
+});
+
+const toldLostSchema = z.object({
+  memcg: z.string(),
+  containerId: z.string().optional(),
+  processes: amount,
+  atMs: number,
+});
+
 const containerSchema = z.object({
   id: z.string().regex(/^[0-9a-f]{64}$/),
   runtime: z.enum(['docker', 'containerd', 'cri-o', 'podman']).optional(),
@@ -132,13 +155,7 @@ const containerSchema = z.object({
   limitBytes: amount.optional(),
   goneAtMs: number.optional(),
   stuck: z.object({ sinceMs: number, lastMs: number, count: amount, told: z.boolean() }).optional(),
-  groups: z.array(
-    z.object({
-      memcg: z.string(),
-      inode: amount,
-      taken: z.object({ oomKills: amount, oomGroupKills: amount, ooms: amount, oomsBelow: amount }),
-    }),
-  ),
+  groups: z.array(groupSchema),
   cases: z.array(caseSchema),
 });
 
@@ -167,6 +184,9 @@ const nodeSchema = z.object({
   /** Begin of the count of unattributed kills. */
   countedSinceMs: number,
   strays: z.array(victimSchema),
+  /** Of pods, as far as they have counted kills. */
+  slices: z.array(groupSchema).optional(),
+  lost: z.object({ rises: z.array(lostRiseSchema), told: z.array(toldLostSchema) }).optional(),
 });
 
 const lineSchema = z.object({

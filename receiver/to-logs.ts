@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import { SeverityNumber, type AnyValueMap } from '@opentelemetry/api-logs';
+import type { Resource } from '@opentelemetry/resources';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import { formatBytes } from '../pipelines/units.ts';
 import type { Container } from './container-table.ts';
@@ -11,7 +12,9 @@ import type {
   MemoryStuck,
   NodeOomKill,
   OomKill,
+  PodOomKill,
 } from './incident.ts';
+import type { PodFacts } from './observation.ts';
 import { identifyMemcg } from './cgroup/identity.ts';
 import { scopeName, type events } from './metadata.ts';
 import type { Resources } from './resources.ts';
@@ -48,9 +51,15 @@ export class LogsBuilder {
       body,
       attributes: withoutAbsent(attributes),
       droppedAttributesCount: 0,
-      resource: incident.kind === 'node_oom_kill' ? this.#resources.node : this.#resources.ofLogs(incident.container),
+      resource: this.#resourceOf(incident),
       instrumentationScope: this.#scope,
     };
+  }
+
+  #resourceOf(incident: Incident): Resource {
+    if ('container' in incident) return this.#resources.ofLogs(incident.container);
+    const pod = incident.kind === 'pod_oom_kill' ? incident.pod : undefined;
+    return pod === undefined ? this.#resources.node : this.#resources.ofPod(pod);
   }
 }
 
@@ -58,6 +67,8 @@ function tell(incident: Incident): Told {
   switch (incident.kind) {
     case 'oom_kill':
       return tellOomKill(incident);
+    case 'pod_oom_kill':
+      return tellPodOomKill(incident);
     case 'node_oom_kill':
       return tellNodeOomKill(incident);
     case 'memory_stuck':
@@ -102,6 +113,28 @@ function tellOomKill(kill: OomKill): Told {
       'error.type': 'oom_killed',
     },
   };
+}
+
+function tellPodOomKill({ pod, incidentId, scope, group, evidence }: PodOomKill): Told {
+  const where = pod === undefined ? "one of the node's pods" : `pod ${printablePod(pod)}`;
+  return {
+    eventName: pod === undefined ? 'system.oom_kill' : 'container.oom_kill',
+    severity: SeverityNumber.ERROR,
+    body: `The kernel's OOM killer killed a process of ${where}, in a container that is gone${scope === 'unknown' ? '' : `,${whoseLimit(scope)}`}.`,
+    attributes: {
+      'oom.incident.id': incidentId,
+      'oom.scope': scope,
+      'oom.victim': pod && 'unknown',
+      'oom.group': group,
+      'oom.evidence': evidence,
+      'oom.inferred': true,
+      'error.type': 'oom_killed',
+    },
+  };
+}
+
+function printablePod({ uid, namespace, name }: PodFacts): string {
+  return name === undefined || namespace === undefined ? uid : `${namespace}/${name}`;
 }
 
 function tellNodeOomKill({ incidentId, scope, named }: NodeOomKill): Told {

@@ -58,5 +58,9 @@ function tellInferred(open: Case, now: Instant, evidence: Evidence[]): Incident[
     evidence,
     limitBytes: container.limitBytes,
   };
+  // A group around it can still show it, and the log still name it.
+  open.toldUncounted++;
+  open.toldUnnamed++;
+  open.unnamedBeforeMs = Math.max(open.unnamedBeforeMs, ended!.atMs);
   return [kill, tellEnd(open, 'oom_killed', causeOfScope.unknown, evidence)];
 }

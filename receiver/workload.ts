@@ -44,7 +44,8 @@ export function makeWorkload(firstSeenAtMs: number): Workload {
 export function countIncidents(incidents: readonly Incident[]): void {
   const invocations = new Set<string>();
   for (const incident of incidents) {
-    if (incident.kind === 'node_oom_kill' || incident.kind === 'memory_stuck') continue;
+    if (incident.kind === 'pod_oom_kill' || incident.kind === 'node_oom_kill' || incident.kind === 'memory_stuck')
+      continue;
     const { workload } = incident.container;
     switch (incident.kind) {
       case 'oom_kill':

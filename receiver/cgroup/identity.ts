@@ -36,6 +36,12 @@ export function identifyCgroup(component: string, parentComponent = ''): CgroupI
   return { containerId, runtime: runtimeOfPrefix.get(prefix) };
 }
 
+/** Whether a group is that of one pod or of all pods of a Kubernetes node, around the groups of containers. */
+export function isSlice(path: string): boolean {
+  const { podUid, podMemcg, kubepodsMemcg } = identifyMemcg(path);
+  return (podUid !== undefined && podMemcg === path) || kubepodsMemcg === path;
+}
+
 /** Quality-of-service classes of Kubernetes, as cgroup paths write them; guaranteed pods have no level of their own. */
 export type QosClass = 'guaranteed' | 'burstable' | 'besteffort';
 

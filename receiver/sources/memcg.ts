@@ -2,6 +2,7 @@ import { aborted } from '../../pipelines/component.ts';
 import { describeError } from '../../pipelines/errors.ts';
 import { findHierarchy, type Hierarchy } from '../cgroup/hierarchy.ts';
 import { FileReader } from '../cgroup/kept-file.ts';
+import { isSlice } from '../cgroup/identity.ts';
 import { LimitsAbove } from '../cgroup/limits-above.ts';
 import type { MemoryReading } from '../cgroup/memory-reading.ts';
 import { MemoryV1, MemoryV1Parsers } from '../cgroup/memory-v1.ts';
@@ -65,6 +66,8 @@ export class MemcgSource implements Source {
    * were made since, so that all their kills are to be told; where it is undefined that cannot be said.
    */
   #known: ReadonlyMap<string, readonly KnownGroup[]> | undefined;
+  /** The same of the slices, of which those are left out that have counted nothing. */
+  #knownSlices: readonly KnownGroup[] | undefined;
   #isOpen = false;
   #leavesOut = false;
   #discounted: (containerId: string) => void = () => {};
@@ -94,9 +97,10 @@ export class MemcgSource implements Source {
       emit,
       guarded: (read) => this.#guarded(read),
       gone: (node) => this.#tree?.recheck(node),
-      rose: (group, oomKills) => {
+      readMachine: () => this.#countMachine(),
+      rose: (oomKills, group) => {
         this.#looksAgain.unexplained -= oomKills;
-        this.#processes.tell(group);
+        if (group !== undefined) this.#processes.tell(group);
       },
       discounted: (containerId) => this.#discounted(containerId),
     });
@@ -119,16 +123,27 @@ export class MemcgSource implements Source {
       this.#readVmstat();
       this.#tree.open();
       this.#isOpen = true;
-      if (this.#known !== undefined) this.#counts.countAll();
-      this.#known = undefined;
+      this.#goOn();
       this.#intervals.push(setInterval(() => this.#poll(), pollIntervalMs));
-      this.#intervals.push(setInterval(() => this.#counts.countAll(), readsAllEveryMs));
+      this.#intervals.push(setInterval(() => this.#readAll(), readsAllEveryMs));
       if (sampleIntervalMs > 0) this.#intervals.push(setInterval(() => this.#sample(), sampleIntervalMs));
       up();
       await aborted(signal);
     } finally {
       this.#release();
     }
+  }
+
+  /** From where an earlier run has stopped: tells what happened since. */
+  #goOn(): void {
+    if (this.#known === undefined) return;
+    for (const [containerId, groups] of this.#known) {
+      if (this.#watched.has(containerId)) continue;
+      for (const { memcg } of groups) this.#counts.slices.noteGoneBefore(containerId, memcg);
+    }
+    this.#counts.countAll();
+    this.#known = undefined;
+    this.#knownSlices = undefined;
   }
 
   /** Reads the container's counters and the machine's now, and again shortly after where nothing rose yet. */
@@ -143,9 +158,10 @@ export class MemcgSource implements Source {
     if (unexplained > 0 || watched === undefined || this.#counts.count(watched) === 0) this.#looksAgain.hint();
   }
 
-  /** Before it observes: all groups that an earlier run knew, to count on from there. */
-  resume(known: ReadonlyMap<string, readonly KnownGroup[]>): void {
+  /** Before it observes: all groups that an earlier run knew, and all slices that it did, to count on from there. */
+  resume(known: ReadonlyMap<string, readonly KnownGroup[]>, slices?: readonly KnownGroup[]): void {
     this.#known = known;
+    this.#knownSlices = slices;
   }
 
   /** `told` of each container whose counter is moved by the kills of another one inside it, which nothing else shows. */
@@ -157,6 +173,11 @@ export class MemcgSource implements Source {
   groupsOf(containerId: string): readonly KnownGroup[] {
     const watched = this.#watched.get(containerId);
     return watched === undefined ? (this.#known?.get(containerId) ?? []) : watched.known;
+  }
+
+  /** The slices that have counted kills, for a later run to count on from there. */
+  get slices(): readonly KnownGroup[] | undefined {
+    return this.#isOpen ? this.#counts.slices.known : this.#knownSlices;
   }
 
   /** Whether `groupsOf` knows every group that was there when it was read last. */
@@ -180,7 +201,17 @@ export class MemcgSource implements Source {
     else if (container !== undefined && this.#countsNested) {
       const outer = this.#watched.get(container.identity!.containerId);
       if (outer?.node === container) this.#addCounter(outer, node, fresh);
-    }
+    } else if (!this.#countsNested && isSlice(node.path)) this.#addSlice(node, fresh);
+  }
+
+  #addSlice(node: CgroupNode, fresh: boolean): void {
+    const beganSince = fresh || this.#knownSlices !== undefined;
+    const counter = new OomCounter(this.#reader, this.#oomParsers, this.#hierarchy!, node, beganSince);
+    this.#counts.slices.add(node, counter);
+    const known = this.#knownSlices?.find(({ memcg, inode }) => memcg === node.path && inode === node.inode);
+    if (known !== undefined) counter.resume(known.taken);
+    // Else what the containers below it have counted since an earlier run is taken first.
+    else if (!beganSince && this.#known === undefined) this.#guarded(() => counter.begin());
   }
 
   #addContainer(node: CgroupNode, containerId: string, fresh: boolean): void {
@@ -195,7 +226,16 @@ export class MemcgSource implements Source {
     this.#processes.add(watched);
     const runtime = node.identity?.runtime;
     const resumed = this.#knownOf(watched, node) !== undefined;
-    this.#emit({ kind: 'memcg_appeared', containerId, runtime, atMs: Date.now(), memcg: node.path, fresh, resumed });
+    this.#emit({
+      kind: 'memcg_appeared',
+      containerId,
+      runtime,
+      atMs: Date.now(),
+      memcg: node.path,
+      fresh,
+      resumed,
+      countsBelow: !this.#countsNested,
+    });
     this.#watchEvents(watched);
     this.#addCounter(watched, node, fresh);
     if (!fresh) return;
@@ -227,6 +267,7 @@ export class MemcgSource implements Source {
 
   #removed(node: CgroupNode): void {
     this.#limits.forget(node);
+    this.#counts.forget(node);
     const watched = this.#counts.groupOf(node);
     if (watched === undefined) return;
     if (watched.node !== node) return watched.dropCounterOf(node);
@@ -234,6 +275,7 @@ export class MemcgSource implements Source {
     this.#watched.delete(watched.containerId);
     const { containerId } = watched;
     this.#emit({ kind: 'memcg_gone', containerId, atMs: Date.now(), memcg: node.path });
+    this.#counts.lose(watched);
   }
 
   #poll(): void {
@@ -259,6 +301,11 @@ export class MemcgSource implements Source {
   #noticed(watched: ContainerGroup): void {
     this.#countMachine();
     this.#counts.count(watched);
+  }
+
+  #readAll(): void {
+    this.#countMachine();
+    this.#counts.countAll();
   }
 
   #countMachine(): number | undefined {
@@ -305,10 +352,12 @@ export class MemcgSource implements Source {
     if (this.knowsAll && this.#isOpen) {
       this.#known = new Map(Array.from(this.#watched, ([containerId, watched]) => [containerId, watched.known]));
     }
+    if (this.#isOpen) this.#knownSlices = this.knowsAll ? this.#counts.slices.known : undefined;
     this.#isOpen = false;
     this.#leavesOut = false;
     for (const interval of this.#intervals.splice(0)) clearInterval(interval);
     this.#looksAgain.close();
+    this.#counts.close();
     this.#tree?.close();
     this.#tree = undefined;
     for (const watched of this.#watched.values()) this.#close(watched);

@@ -53,6 +53,8 @@ function summarize(incident: Incident): string {
       return `exit ${incident.reason} ${incident.cause}`;
     case 'restart':
       return 'restart';
+    case 'pod_oom_kill':
+      return `pod_oom_kill ${incident.pod?.uid ?? 'unknown'} ${incident.scope}`;
     case 'node_oom_kill':
       return `node_oom_kill ${incident.scope}`;
     case 'memory_stuck':

@@ -4,6 +4,7 @@ import { SeverityNumber } from '@opentelemetry/api-logs';
 import { configSchema } from '../../receiver/config.ts';
 import { ContainerTable, type Container } from '../../receiver/container-table.ts';
 import type { ContainerExit, Incident, OomKill } from '../../receiver/incident.ts';
+import type { PodFacts } from '../../receiver/observation.ts';
 import { Resources } from '../../receiver/resources.ts';
 import { LogsBuilder } from '../../receiver/to-logs.ts';
 import { idOf, observationsOf } from './observations.ts';
@@ -150,6 +151,48 @@ describe('LogsBuilder', () => {
       assert.deepEqual([severityNumber, attributes['error.type']], [severity, errorType]);
     });
   }
+
+  it('tells a kill in a pod of which nobody knows the container on the pod’s resource, else on the node’s', () => {
+    const facts = { atMs, observedAtMs: atMs, incidentId: '5a1f3c62-0b5e-x-0', scope: 'pod' } as const;
+    const uid = '5a1f3c62-0b5e-4a51-9e0f-6f1f5b1d2c3e';
+    const kill = (pod?: PodFacts): Incident => ({ ...facts, kind: 'pod_oom_kill', evidence: ['memory_events'], pod });
+    const told = [kill({ uid, namespace: 'shop', name: 'cart-0' }), kill({ uid }), kill()].map((one) =>
+      builder.of(one),
+    );
+    assert.deepEqual(
+      told.map(({ eventName, body, resource }) => [eventName, body, resource.attributes]),
+      [
+        [
+          'container.oom_kill',
+          "The kernel's OOM killer killed a process of pod shop/cart-0, in a container that is gone, at its pod's memory limit.",
+          {
+            'k8s.namespace.name': 'shop',
+            'k8s.pod.name': 'cart-0',
+            'k8s.pod.uid': uid,
+            'host.name': 'node-1',
+          },
+        ],
+        [
+          'container.oom_kill',
+          `The kernel's OOM killer killed a process of pod ${uid}, in a container that is gone, at its pod's memory limit.`,
+          { 'k8s.pod.uid': uid, 'host.name': 'node-1' },
+        ],
+        [
+          'system.oom_kill',
+          "The kernel's OOM killer killed a process of one of the node's pods, in a container that is gone, at its pod's memory limit.",
+          { 'host.name': 'node-1' },
+        ],
+      ],
+    );
+    assert.deepEqual(told[0]!.attributes, {
+      'oom.incident.id': '5a1f3c62-0b5e-x-0',
+      'oom.scope': 'pod',
+      'oom.victim': 'unknown',
+      'oom.evidence': ['memory_events'],
+      'oom.inferred': true,
+      'error.type': 'oom_killed',
+    });
+  });
 
   it('tells a restart with what came before', () => {
     const container = makeContainer();

@@ -1,0 +1,279 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { ContainerTable } from '../../receiver/container-table.ts';
+import { Correlator } from '../../receiver/correlator.ts';
+import type { Incident } from '../../receiver/incident.ts';
+import type { LostOomKillsCounted, Observation } from '../../receiver/observation.ts';
+import { idOf, observationsOf, victimOf } from './observations.ts';
+
+const settleMs = 600;
+const kubepods = '/kubepods/burstable';
+const uidOf = (n: number) => `5a1f3c62-0b5e-4a51-9e0f-00000000000${n}`;
+const podOf = (n: number) => `${kubepods}/pod${uidOf(n)}`;
+const placeOf = (container: number, pod = Math.floor(container / 10)) => `${podOf(pod)}/${idOf(container)}`;
+const [a, b] = [observationsOf(idOf(11)), observationsOf(idOf(12))];
+const kernelTotal = (atMs: number, total: number): Observation => ({ kind: 'node_oom_kills_counted', atMs, total });
+
+function lost(atMs: number, gone: number[], facts: Partial<LostOomKillsCounted> = {}): Observation {
+  const goneContainerIds = gone.map(idOf);
+  return { kind: 'lost_oom_kills_counted', atMs, memcg: podOf(1), oomKills: 1, goneContainerIds, ...facts };
+}
+
+/** As the log names them: on a node in a container the paths begin further out. */
+function named(container: number, atMs: number, pid: number, memcg = `/docker/${idOf(99)}${placeOf(container)}`) {
+  const invocation = { at: { monotonicUs: atMs * 1000 }, constraint: 'CONSTRAINT_MEMCG', oomMemcg: memcg };
+  return victimOf(idOf(container), atMs, pid, { memcg, invocation });
+}
+
+const appeared = (of: typeof a, container: number, memcg = placeOf(container)): Observation => ({
+  ...of.appeared(900, true, memcg),
+  countsBelow: true,
+});
+const gone = (of: typeof a, container: number, atMs: number) => of.gone(atMs, placeOf(container));
+const running = [appeared(a, 11), appeared(b, 12), kernelTotal(1000, 40)];
+
+/** A correlator of its own, and a clock by hand. */
+function makeReceiver({ isRuntimeUp = false, isKernelLogUp = true } = {}) {
+  const correlator = new Correlator(new ContainerTable(100), settleMs, {
+    isRuntimeUp: () => isRuntimeUp,
+    isKernelLogUp: () => isKernelLogUp,
+    isBeginning: () => false,
+  });
+  const at = (ms: number) => ({ wallMs: ms, monotonicMs: ms });
+  const told: Incident[] = [];
+  const settle = (ms: number) => told.push(...correlator.settle(at(ms)));
+  return {
+    correlator,
+    told,
+    take: (...observations: Observation[]) => {
+      for (const observation of observations) told.push(...correlator.take(observation, at(observation.atMs)));
+    },
+    takeAt: (ms: number, ...observations: Observation[]) => {
+      for (const observation of observations) told.push(...correlator.take(observation, at(ms)));
+    },
+    settle,
+    /** What is told by the end, and how many kills nobody could be given. */
+    end: () => {
+      for (let ms = 20_000; ms <= 60_000; ms += 5_000) settle(ms);
+      return [...told.map(summarize).toSorted(), correlator.ledger.unattributed];
+    },
+  };
+}
+
+function summarize(incident: Incident): string {
+  switch (incident.kind) {
+    case 'oom_kill': {
+      const pid = incident.named?.victim.pid ?? '-';
+      return `${Number.parseInt(incident.container.id, 16)} ${incident.victim} ${pid} ${incident.evidence.join()}`;
+    }
+    case 'pod_oom_kill':
+      return `pod ${incident.pod?.uid.slice(-1) ?? '-'} ${incident.scope}`;
+    default:
+      return incident.kind;
+  }
+}
+
+describe('kills that only the counter of a pod shows', () => {
+  it('are those of its only container that went, at once where no log can name them', () => {
+    const receiver = makeReceiver({ isKernelLogUp: false });
+    receiver.take(...running, kernelTotal(5000, 42), gone(a, 11, 5001), lost(5002, [11], { oomKills: 2 }));
+    receiver.settle(5002 + settleMs);
+    assert.deepEqual(receiver.end(), ['11 unknown - memory_events', '11 unknown - memory_events', 0]);
+  });
+
+  it('are told once where the log names them, whichever comes first, before the settle time or after it', () => {
+    const kill = [kernelTotal(5000, 41), gone(a, 11, 5001)];
+    for (const afterMs of [0, 100, settleMs + 1, 3 * settleMs]) {
+      const counted = makeReceiver();
+      counted.take(...running, ...kill, lost(5002, [11]));
+      counted.settle(5002 + afterMs);
+      counted.takeAt(5003 + afterMs, named(11, 5000, 71));
+      const [record, ...others] = counted.end();
+      assert.match(String(record), /^11 unknown (71 kernel_log,memory_events|- memory_events)$/, `${afterMs} ms`);
+      assert.deepEqual(others, [0]);
+
+      const first = makeReceiver();
+      first.take(...running, ...kill, named(11, 5000, 71));
+      first.settle(5002 + afterMs);
+      first.takeAt(5003 + afterMs, lost(5003 + afterMs, [11]));
+      assert.match(String(first.end()), /^11 unknown 71 kernel_log(,memory_events)?,0$/, `${afterMs} ms`);
+    }
+  });
+
+  it('are not those of the container that went beside the one that the log names', () => {
+    // Another container lived for too short a time to be seen.
+    for (const afterMs of [0, 100, settleMs + 1, 3 * settleMs]) {
+      const receiver = makeReceiver();
+      receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), lost(5002, [11]));
+      receiver.settle(5002 + afterMs);
+      receiver.takeAt(5003 + afterMs, named(13, 5000, 71));
+      assert.equal(receiver.end().length, 2, `${afterMs} ms: ${receiver.told.map(summarize).join()}`);
+    }
+  });
+
+  it('are told as those of a runtime’s unexplained exit 137 where several containers went', () => {
+    const receiver = makeReceiver({ isRuntimeUp: true, isKernelLogUp: false });
+    receiver.take(...running, a.started(1000), b.started(1000));
+    receiver.take(kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
+    receiver.take(a.exited(5010, 0), b.exited(5011, 137));
+    assert.deepEqual(receiver.end(), ['12 init - memory_events,exit_status', 'exit', 'exit', 0]);
+  });
+
+  it('are told once where a runtime’s exit 137 was already explained by the machine’s count', () => {
+    const receiver = makeReceiver({ isRuntimeUp: true, isKernelLogUp: false });
+    receiver.take(...running, a.started(1000), kernelTotal(5000, 41), gone(a, 11, 5001), a.exited(5002, 137));
+    receiver.settle(5700);
+    assert.equal(receiver.told.length, 2);
+    receiver.take(lost(5701, [11]));
+    assert.deepEqual(receiver.end(), ['11 init - vmstat,exit_status', 'exit', 0]);
+  });
+
+  it('are the pod’s where nobody can say in which of two containers they happened', () => {
+    const receiver = makeReceiver({ isKernelLogUp: false });
+    receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001));
+    receiver.take(lost(5002, [11, 12], { ooms: 1 }));
+    assert.deepEqual(receiver.end(), ['pod 1 pod', 0]);
+  });
+
+  it('are the pod’s, not its sandbox’s', () => {
+    const receiver = makeReceiver({ isKernelLogUp: false });
+    receiver.take(...running, b.seen(1001, { sandbox: true, startedAtMs: 1000 }));
+    receiver.take(kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
+    assert.deepEqual(receiver.end(), ['11 unknown - memory_events', 0]);
+  });
+
+  it('are told by the log’s name late no second time', () => {
+    const receiver = makeReceiver();
+    receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
+    receiver.settle(5700);
+    assert.deepEqual(receiver.told.map(summarize), ['pod 1 unknown']);
+    receiver.takeAt(5800, named(11, 5000, 71));
+    assert.deepEqual(receiver.end(), ['pod 1 unknown', 0]);
+  });
+
+  it('do not swallow a kill that happens afterwards', () => {
+    const receiver = makeReceiver();
+    receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
+    receiver.settle(5700);
+    receiver.take(kernelTotal(6000, 42), named(13, 6000, 71));
+    assert.deepEqual(receiver.end(), ['13 unknown 71 kernel_log', 'pod 1 unknown', 0]);
+  });
+
+  it('are told of four processes for a counter that shows five, as the victims of one group kill', () => {
+    const receiver = makeReceiver({ isKernelLogUp: false });
+    const group = { oomKills: 5, oomGroupKills: 1 };
+    receiver.take(...running, kernelTotal(5000, 45), gone(a, 11, 5001), lost(5002, [11], group));
+    assert.deepEqual(receiver.end(), [...Array.from({ length: 4 }, () => '11 unknown - memory_events'), 0]);
+    assert.equal(new Set(receiver.told.map((one) => 'incidentId' in one && one.incidentId)).size, 1);
+  });
+
+  it('are told once where the log names a group’s victims', () => {
+    for (const namedFirst of [true, false]) {
+      const receiver = makeReceiver();
+      const memcg = placeOf(11);
+      const invocation = { at: { monotonicUs: 5 }, oomMemcg: memcg, oomGroup: memcg, constraint: 'CONSTRAINT_MEMCG' };
+      const victims = [71, 72, 73].map((pid) => victimOf(idOf(11), 5000, pid, { memcg, invocation }));
+      const counted = [gone(a, 11, 5001), lost(5002, [11], { oomKills: 4, oomGroupKills: 1 })];
+      receiver.take(...running, kernelTotal(5000, 44));
+      receiver.takeAt(5002, ...(namedFirst ? [...victims, ...counted] : [...counted, ...victims]));
+      assert.equal(receiver.end().length, 4);
+      assert.equal(receiver.correlator.ledger.unattributed, 0);
+    }
+  });
+
+  it('are the node’s where only the counter of all pods is left, or the pod’s of all that went', () => {
+    for (const [ids, expected] of [
+      [[11, 21], 'pod - unknown'],
+      [[11, 12], 'pod 1 unknown'],
+    ] as const) {
+      const receiver = makeReceiver({ isKernelLogUp: false });
+      const other = observationsOf(idOf(21));
+      receiver.take(...running, appeared(other, 21), kernelTotal(5000, 41));
+      receiver.take(gone(a, 11, 5001), gone(b, 12, 5001), other.gone(5001, placeOf(21)));
+      receiver.take(lost(5002, [...ids], { memcg: '/kubepods' }));
+      assert.deepEqual(receiver.end(), [expected, 0]);
+    }
+  });
+
+  it('are not told where the machine’s count has none that is not told', () => {
+    const receiver = makeReceiver();
+    // A process in the pod's group itself, of no container.
+    receiver.take(...running, kernelTotal(5000, 41), named(11, 5000, 90, podOf(1)), lost(5002, []));
+    assert.deepEqual(receiver.end(), ['node_oom_kill', 0]);
+  });
+
+  it('are gone on with after a restart, and with what was told of them', () => {
+    const first = makeReceiver();
+    first.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
+    const second = makeReceiver();
+    second.take(kernelTotal(6000, 40));
+    second.correlator.lost.resume(structuredClone(first.correlator.lost.state), { wallMs: 6000, monotonicMs: 6000 });
+    second.take(kernelTotal(6001, 41));
+    second.settle(6700);
+    assert.deepEqual(second.told.map(summarize), ['pod 1 unknown']);
+    const third = makeReceiver();
+    third.correlator.lost.resume(structuredClone(second.correlator.lost.state), { wallMs: 7000, monotonicMs: 7000 });
+    third.takeAt(7001, named(11, 5000, 71));
+    assert.deepEqual(third.told, []);
+  });
+});
+
+describe('a container in a container, on v2', () => {
+  const outerPlace = `/docker/${idOf(5)}`;
+  const innerPlace = `${outerPlace}/docker/${idOf(6)}`;
+  const [outer, inner] = [observationsOf(idOf(5)), observationsOf(idOf(6))];
+  const both = [appeared(outer, 5, outerPlace), appeared(inner, 6, innerPlace), kernelTotal(1000, 40)];
+  const innerGone = inner.gone(5001, innerPlace);
+  const innerNamed = named(6, 5000, 71, innerPlace);
+  const outerCounted = outer.counted(5002, 1, { memcg: outerPlace });
+
+  it('whose group went before its counter was read is told once, by the log’s name, in any order', () => {
+    for (const order of [
+      [innerGone, innerNamed, outerCounted],
+      [innerGone, outerCounted, innerNamed],
+      [outerCounted, innerGone, innerNamed],
+      [innerNamed, innerGone, outerCounted],
+    ]) {
+      const receiver = makeReceiver();
+      receiver.take(...both, kernelTotal(5000, 41));
+      receiver.takeAt(5002, ...order);
+      assert.deepEqual(receiver.end(), ['6 unknown 71 kernel_log,memory_events', 0]);
+    }
+  });
+
+  it('is told once where the log names it late, as a kill of the outer one', () => {
+    const receiver = makeReceiver();
+    receiver.take(...both, kernelTotal(5000, 41), innerGone, outerCounted);
+    receiver.settle(5002 + settleMs);
+    receiver.takeAt(7000, innerNamed);
+    assert.deepEqual(receiver.end(), ['5 unknown - memory_events', 0]);
+  });
+
+  it('and whose kill was told when its group went, is not told by the outer counter', () => {
+    const receiver = makeReceiver();
+    receiver.take(...both, kernelTotal(5000, 41), innerGone);
+    receiver.takeAt(5001, innerNamed);
+    receiver.settle(5700);
+    receiver.takeAt(5800, outerCounted);
+    assert.deepEqual(receiver.end(), ['6 unknown 71 kernel_log', 0]);
+  });
+
+  it('leaves the outer one its own kills', () => {
+    const receiver = makeReceiver();
+    const outerNamed = named(5, 5000, 81, outerPlace);
+    receiver.take(...both, kernelTotal(5000, 42), innerGone, outer.counted(5002, 2, { memcg: outerPlace }));
+    receiver.takeAt(5003, innerNamed, outerNamed);
+    assert.deepEqual(receiver.end(), [
+      '5 unknown 81 kernel_log,memory_events',
+      '6 unknown 71 kernel_log,memory_events',
+      0,
+    ]);
+  });
+
+  it('is no matter of the outer counter on v1, which is local', () => {
+    const receiver = makeReceiver();
+    receiver.take(...both.map((one) => ({ ...one, countsBelow: false }) as Observation), kernelTotal(5000, 42));
+    receiver.takeAt(5002, innerGone, innerNamed, outerCounted);
+    assert.deepEqual(receiver.end(), ['5 unknown - memory_events', '6 unknown 71 kernel_log', 0]);
+  });
+});
