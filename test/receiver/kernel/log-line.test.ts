@@ -65,6 +65,64 @@ describe('LogLineReader', () => {
       '2025-11-12T20:13:52.091534+01:00 node-7 kernel: [    3.091534] ',
       { monotonicUs, wallTimeMs: Date.UTC(2025, 10, 12, 19, 13, 52, 91) },
     ],
+    [
+      'RFC 3164',
+      '<4>Nov  2 20:13:52 node-7 kernel: [    3.091534] ',
+      { monotonicUs, wallTimeMs: local(2026, 10, 2, 20, 13, 52), facility: 0 },
+    ],
+    [
+      'RFC 5424',
+      '<4>1 2025-11-12T20:13:52.091534+01:00 node-7 kernel - - - [    3.091534] ',
+      { monotonicUs, wallTimeMs: Date.UTC(2025, 10, 12, 19, 13, 52, 91), facility: 0 },
+    ],
+    [
+      "busybox' syslogd",
+      'Nov 12 20:13:52 node-7 kern.warn kernel: [    3.091534] ',
+      { monotonicUs, wallTimeMs: local(2026, 10, 12, 20, 13, 52) },
+    ],
+    [
+      "OpenWrt's logread",
+      'Wed Nov 12 20:13:52 2025 kern.warn kernel: [    3.091534] ',
+      { monotonicUs, wallTimeMs: local(2025, 10, 12, 20, 13, 52) },
+    ],
+    [
+      'talosctl dmesg',
+      '10.5.0.2: kern: warning: [2025-11-12T20:13:52.091534321Z]: ',
+      { wallTimeMs: Date.UTC(2025, 10, 12, 20, 13, 52, 91), facility: 0 },
+    ],
+    [
+      'talosctl dmesg of a process',
+      'node-7: user: warning: [2025-11-12T20:13:52.091534321Z]: ',
+      { wallTimeMs: Date.UTC(2025, 10, 12, 20, 13, 52, 91), facility: 1 },
+    ],
+    [
+      'kubectl logs --timestamps of a pod that follows dmesg',
+      '2025-11-12T20:13:52.091534321Z [    3.091534] ',
+      { monotonicUs, wallTimeMs: Date.UTC(2025, 10, 12, 20, 13, 52, 91) },
+    ],
+    ['dmesg --ctime in French', '[mer. 12 nov. 20:13:52 2025] ', {}],
+    ['dmesg --ctime in Chinese', '[三 11月 12 20:13:52 2025] ', {}],
+    ['dmesg --ctime in German', '[Mi Nov 12 20:13:52 2025] ', { wallTimeMs: local(2025, 10, 12, 20, 13, 52) }],
+    [
+      'dmesg --ctime --show-delta',
+      '[Wed Nov 12 20:13:52 2025 <    0.000012>] ',
+      { wallTimeMs: local(2025, 10, 12, 20, 13, 52) },
+    ],
+    ['the first line of journalctl -o short-delta', '[    3.091534                ] node-7 kernel: ', { monotonicUs }],
+    [
+      'journalctl -o short-full with a zone that has no name',
+      'Wed 2025-11-12 20:13:52 +0330 node-7 kernel: ',
+      { wallTimeMs: Date.UTC(2025, 10, 12, 16, 43, 52) },
+    ],
+    [
+      'journalctl -o short-full with a zone of whole hours',
+      'Wed 2025-11-12 20:13:52 -03 node-7 kernel: ',
+      { wallTimeMs: Date.UTC(2025, 10, 12, 23, 13, 52) },
+    ],
+    ['what a search left of a syslog file', 'node-7 kernel: [    3.091534] ', { monotonicUs }],
+    ['the name alone', 'kernel: ', {}],
+    ['an indented log', '    [    3.091534] ', { monotonicUs }],
+    ['a quoted log', '> > [    3.091534] ', { monotonicUs }],
     ['bare text', '', {}],
   ];
   for (const [name, prefix, position] of forms) {
@@ -77,8 +135,12 @@ describe('LogLineReader', () => {
       'Nov 12 20:13:52 node-7 app: kernel: Killed process 1 (x) total-vm:1kB, anon-rss:1kB, file-rss:0kB',
       '2025-11-12T20:13:52+0100 node-7 app[12]: Killed process 1 (x) total-vm:1kB',
       '1762974832.250000 node-7 app[12]: Killed process 1 (x) total-vm:1kB',
+      '<12>Nov 12 20:13:52 node-7 app[12]: Killed process 1 (x) total-vm:1kB',
+      '<12>1 2025-11-12T20:13:52Z node-7 app 12 - - Killed process 1 (x) total-vm:1kB',
+      'Nov 12 20:13:52 node-7 user.warn kernel: Killed process 1 (x) total-vm:1kB',
+      '2025-11-12T20:13:52.091534321Z Killed process 1 (x) total-vm:1kB',
     ];
-    assert.deepEqual(read(...lines), [undefined, undefined, undefined, undefined]);
+    for (const [index, told] of read(...lines).entries()) assert.equal(told, undefined, lines[index]);
   });
 
   it('leaves out empty lines and the keys of a record', () => {
@@ -96,6 +158,8 @@ describe('LogLineReader', () => {
       joint: '\n',
     });
     assert.deepEqual(read('a', 'b').at(-1), { text: 'b' });
+    const forged = '  kernel: Killed process 1 (x) total-vm:1kB';
+    assert.equal(read('[    1.000000] Killed process 137 (nl', forged).at(-1)!.joint, '\n');
   });
 
   it('keeps a row of the task table, whose bracket is no time', () => {
