@@ -40,6 +40,23 @@ const containerdConfig = z.strictObject({
     .default(['k8s.io']),
 });
 
+const criConfig = z.strictObject({
+  /** False where the runtime must not be asked over the CRI. */
+  enabled: z.boolean().default(true),
+  /**
+   * `unix:///path` or `/path`; empty: the first of the usual sockets below `root_path` that answers, and only as long as
+   * no other source tells what that runtime does.
+   */
+  endpoint: z
+    .string()
+    .regex(/^(?:(?:unix:\/\/)?\/.*)?$/, 'expected unix:///path')
+    .default(''),
+  /** How often the runtime is asked where nothing hints at a change; after a hint it is asked at once. */
+  poll_interval: atLeast(100, '100ms').default(5_000),
+  /** For one call. */
+  timeout: duration.default(5_000),
+});
+
 const memcgConfig = z.strictObject({
   enabled: z.boolean().default(true),
   /** How often the machine's count of kills is read; where it rose, the counters of all groups are. */
@@ -84,11 +101,12 @@ export const configSchema = z.strictObject({
     .strictObject({
       docker: dockerConfig.prefault({}),
       containerd: containerdConfig.prefault({}),
+      cri: criConfig.prefault({}),
       memcg: memcgConfig.prefault({}),
       kernel_log: kernelLogConfig.prefault({}),
     })
     .refine(
-      ({ docker, containerd, memcg }) => docker.enabled || containerd.enabled || memcg.enabled,
+      ({ docker, containerd, cri, memcg }) => docker.enabled || containerd.enabled || cri.enabled || memcg.enabled,
       'at least one source must be enabled',
     )
     .refine(

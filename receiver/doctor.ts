@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { describeError } from '../pipelines/errors.ts';
 import { findHierarchy } from './cgroup/hierarchy.ts';
 import type { Config } from './config.ts';
+import { NothingToObserveError } from './source.ts';
+import { findCriRuntime } from './sources/cri-endpoint.ts';
 import { findDockerEndpoint } from './sources/docker-probe.ts';
 import { grantFor, probeKernelLog as probeKernelLogWays, type NoKernelLogError } from './sources/kernel-log-tap.ts';
 
@@ -22,6 +24,7 @@ export interface Finding {
 export async function probe(config: Config): Promise<Finding[]> {
   return [
     await probeDocker(config),
+    await probeCri(config),
     probeMemcg(config),
     probeVmstat(config),
     probeProcesses(config),
@@ -47,6 +50,21 @@ async function probeDocker({ root_path, sources: { docker } }: Config): Promise<
         ? 'run as root, or as a member of the group that owns the socket'
         : 'start Docker or Podman, or set sources::docker::endpoint',
   };
+}
+
+async function probeCri({ root_path, sources: { cri } }: Config): Promise<Finding> {
+  const what = 'runtime of Kubernetes';
+  if (!cri.enabled) return { what, state: 'unused', detail: 'sources::cri::enabled is false' };
+  const search = { endpoint: cri.endpoint || undefined, hostRoot: root_path, timeoutMs: cri.timeout };
+  try {
+    const { description, socket } = await findCriRuntime(search);
+    return { what, state: 'found', detail: `${description} at unix://${socket}` };
+  } catch (error) {
+    const detail = describeError(error);
+    if (error instanceof NothingToObserveError) return { what, state: 'unused', detail };
+    const lost = 'names, exits, exit codes and restarts of pods';
+    return { what, state: 'missing', detail, lost, grant: 'run as root, or set sources::cri::endpoint' };
+  }
 }
 
 function probeMemcg({ root_path, sources: { memcg } }: Config): Finding {

@@ -83,6 +83,7 @@ export function begin(container: Container, toldAtMs: number, nowMs: number): Li
     container.life = next;
     return [];
   }
+  if (livesOnce(container)) return [];
   const atMs = next.startedAtMs;
   const stale = life.endedAtMs === undefined ? isBefore(atMs, life) : atMs < life.endedAtMs;
   const known = life.endedAtMs === undefined && isSameMoment(atMs, life.startedAtMs);
@@ -103,8 +104,9 @@ export function end(
     container.life = { beganUnderOurEyes: false };
     return [endLife(container, atMs, exitCode, 'event')];
   }
-  if (life.endedAtMs === undefined) return isBefore(atMs, life) ? [] : [endLife(container, atMs, exitCode, 'event')];
-  if (life.endPresumed === true && !isBefore(atMs, life)) {
+  const ofEarlierLife = !livesOnce(container) && isBefore(atMs, life);
+  if (life.endedAtMs === undefined) return ofEarlierLife ? [] : [endLife(container, atMs, exitCode, 'event')];
+  if (livesOnce(container) || (life.endPresumed === true && !ofEarlierLife)) {
     noteExitCode(container, life, life.exitCode ?? exitCode);
     return [];
   }
@@ -148,7 +150,7 @@ export function followClockBack({ life }: Container, byMs: number, nowMs: number
 export function reconcile(container: Container, seen: ContainerSeen, nowMs: number): LifeTransition[] {
   if (seen.startedAtMs === undefined) return [];
   const { life } = container;
-  if (life !== undefined && isOlderThan(seen, life, nowMs)) return [];
+  if (life !== undefined && isOlderThan(container, seen, life, nowMs)) return [];
   const transitions = takeOver(container, seen, nowMs);
   container.runtimeRestartCount = seen.restartCount ?? container.runtimeRestartCount;
   return transitions;
@@ -161,7 +163,7 @@ function takeOver(container: Container, seen: ContainerSeen, nowMs: number): Lif
     if (!seen.running) noteExitCode(container, container.life, seen.exitCode);
     return [];
   }
-  if (isSameLife(seen, life, nowMs))
+  if (isSameLife(container, seen, life, nowMs))
     return [...nameRestart(container, seen, nowMs), ...confirm(container, seen, nowMs)];
   return catchUp(container, seen, Math.max(1, countMissedRestarts(container, seen)), nowMs);
 }
@@ -233,8 +235,8 @@ function countMissedRestarts(container: Container, seen: ContainerSeen): number 
 }
 
 /** The answer was given before something that we know already. */
-function isOlderThan(seen: ContainerSeen, life: Life, nowMs: number): boolean {
-  if (isSameLife(seen, life, nowMs)) return seen.running && life.endedAtMs !== undefined;
+function isOlderThan(container: Container, seen: ContainerSeen, life: Life, nowMs: number): boolean {
+  if (isSameLife(container, seen, life, nowMs)) return seen.running && life.endedAtMs !== undefined;
   return isBefore(seen.startedAtMs!, life);
 }
 
@@ -247,10 +249,19 @@ function isBefore(atMs: number, life: Life): boolean {
 }
 
 /**
+ * A kubelet never starts a container of containerd's or CRI-O's twice: it makes a new one. So whatever times two sources
+ * tell of it, they tell of the same life.
+ */
+function livesOnce({ runtime, pod }: Container): boolean {
+  return pod !== undefined && (runtime === 'containerd' || runtime === 'cri-o');
+}
+
+/**
  * Two inspections of one life give the same StartedAt to the digit. An event comes after it, and not before the end
  * of the life before.
  */
-function isSameLife({ startedAtMs, running }: ContainerSeen, life: Life, nowMs: number): boolean {
+function isSameLife(container: Container, { startedAtMs, running }: ContainerSeen, life: Life, nowMs: number): boolean {
+  if (livesOnce(container)) return true;
   const { endedAtMs, movedMs = 0 } = life;
   if (life.startedAtMs === undefined) {
     if (endedAtMs === undefined || startedAtMs! < endedAtMs - movedMs) return true;

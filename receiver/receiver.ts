@@ -25,6 +25,7 @@ import { keepState, type Circumstances, type Rememberers } from './resumption.ts
 import type { StateKeeper } from './state-keeper.ts';
 import { keepObserving, type Source } from './source.ts';
 import { ContainerdSource } from './sources/containerd.ts';
+import { CriSource } from './sources/cri.ts';
 import { DockerSource } from './sources/docker.ts';
 import { KernelLogTelemetry } from './sources/kernel-log-telemetry.ts';
 import { KernelLogSource } from './sources/kernel-log.ts';
@@ -47,7 +48,7 @@ export const containerLifecycle: ReceiverFactory<Config> = {
 const firstCollectionWithinMs = 500;
 
 /** Sources that tell of containers' main processes. */
-const runtimes = ['docker', 'containerd'];
+const runtimes = ['docker', 'containerd', 'cri'];
 
 /** Pieces of data that the pipelines have neither taken nor refused: they may wait for a destination. */
 const mostHandedOn = 1_000;
@@ -70,6 +71,7 @@ class ContainerLifecycle implements Component {
   readonly #toMetrics: MetricsBuilder;
   readonly #memcg: MemcgSource | undefined;
   readonly #kernelLog: KernelLogSource | undefined;
+  readonly #cri: CriSource | undefined;
   readonly #sources: readonly Source[];
   /** Sources that have neither worked nor failed yet. */
   readonly #undecided: Set<string>;
@@ -109,20 +111,36 @@ class ContainerLifecycle implements Component {
     this.#memcg = config.sources.memcg.enabled ? makeMemcgSource(config, this.#telemetry) : undefined;
     const docker = config.sources.docker.enabled ? makeDockerSource(config, this.#telemetry) : undefined;
     const containerd = config.sources.containerd.enabled ? makeContainerdSource(config, this.#telemetry) : undefined;
+    this.#cri = config.sources.cri.enabled ? this.#makeCriSource() : undefined;
     this.#kernelLog = config.sources.kernel_log.enabled
       ? makeKernelLogSource(config, this.#telemetry, new KernelLogTelemetry(settings))
       : undefined;
     const [memcg, kernelLog] = [this.#memcg, this.#kernelLog];
-    this.#rememberers = { table: this.#table, correlator: this.#correlator, memcg, kernelLog, docker, containerd };
+    const cri = this.#cri;
+    this.#rememberers = { table: this.#table, correlator: this.#correlator, memcg, kernelLog, docker, containerd, cri };
     const bootId = readBootId(config.root_path);
     this.#circumstances = { hostRoot: config.root_path, bootId, countedSinceMs: Date.now() };
     // Counters first: a runtime's listing must find the groups known.
-    this.#sources = [this.#memcg, this.#kernelLog, docker, containerd].filter((source) => source !== undefined);
+    this.#sources = [this.#memcg, this.#kernelLog, docker, containerd, cri].filter((source) => source !== undefined);
     this.#undecided = new Set(this.#sources.map(({ name }) => name));
   }
 
   #isRuntimeUp(): boolean {
     return runtimes.some((source) => this.#mayTell(source));
+  }
+
+  #makeCriSource(): CriSource {
+    const { endpoint, poll_interval, timeout } = this.#config.sources.cri;
+    return new CriSource({
+      endpoint: endpoint || undefined,
+      hostRoot: this.#config.root_path,
+      pollIntervalMs: poll_interval,
+      timeoutMs: timeout,
+      graceMs: this.#config.grace_period,
+      // The source of a runtime's own tells more of it, and at once.
+      isServed: (runtime) => (runtime === 'docker' || runtime === 'containerd') && this.#mayTell(runtime),
+      onBadInput: (what, value) => this.#telemetry.countBadInput('cri', what, value),
+    });
   }
 
   /** Whether a source works, or may do so in a moment: a kill of the time before our start can be seen before it does. */
@@ -199,6 +217,7 @@ class ContainerLifecycle implements Component {
   #followUp(source: string, observation: Observation): void {
     const { kind } = observation;
     if (kind === 'node_oom_kills_counted') this.#kernelLog?.lookAt();
+    if (kind === 'memcg_appeared' || kind === 'memcg_gone') this.#cri?.lookAt();
     const container = this.#correlator.containerOf(observation);
     if (container === undefined) {
       if ('containerId' in observation) this.#telemetry.countUnknown(observation);

@@ -7,6 +7,7 @@ import { readClock } from './instant.ts';
 import type { Correlator } from './correlator.ts';
 import type { RuntimeName } from './observation.ts';
 import type { ContainerdSource } from './sources/containerd.ts';
+import type { CriSource } from './sources/cri.ts';
 import type { DockerSource } from './sources/docker.ts';
 import type { KernelLogSource } from './sources/kernel-log.ts';
 import type { MemcgSource } from './sources/memcg.ts';
@@ -21,6 +22,7 @@ export interface Rememberers {
   kernelLog?: KernelLogSource;
   docker?: DockerSource;
   containerd?: ContainerdSource;
+  cri?: CriSource;
 }
 
 /** Where and when the receiver runs. */

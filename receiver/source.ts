@@ -20,6 +20,11 @@ export interface Source {
   lookAt?(containerId: string): void;
 }
 
+/** There is nothing on this node for a source to observe, and nobody asked for it: no fault, and it is looked for again. */
+export class NothingToObserveError extends Error {
+  override readonly name = 'NothingToObserveError';
+}
+
 /** Told when a source begins to work, and each time it fails. */
 export interface SourceWatcher {
   up(): void;

@@ -3,7 +3,7 @@ import type { ComponentSettings, Logger } from '../pipelines/component.ts';
 import { describeError } from '../pipelines/errors.ts';
 import { forgetReasons, type ContainerTable } from './container-table.ts';
 import type { Observation } from './observation.ts';
-import type { SourceWatcher } from './source.ts';
+import { NothingToObserveError, type SourceWatcher } from './source.ts';
 
 /** More kinds of malformed input than this are counted, but no longer told one by one. */
 const mostKindsOfBadInput = 20;
@@ -99,7 +99,10 @@ export class Telemetry {
       down: (error) => {
         const reason = describeError(error);
         this.#up.set(source, false);
-        if (this.#failures.get(source) !== reason) this.#logger.warn('source does not work', { source, error: reason });
+        if (this.#failures.get(source) !== reason) {
+          if (error instanceof NothingToObserveError) this.#logger.info('source has nothing here', { source, reason });
+          else this.#logger.warn('source does not work', { source, error: reason });
+        }
         this.#failures.set(source, reason);
         decided();
       },

@@ -1,9 +1,9 @@
 /** How many calls at once are made by one `Inspections`, and by one `inspectAll`. */
 const atOnce = 4;
 
-/** Does `inspect` for each id, a few at a time. */
-export async function inspectAll(ids: Iterable<string>, inspect: (id: string) => Promise<void>): Promise<void> {
-  const waiting = ids[Symbol.iterator]();
+/** Does `inspect` for each of them, a few at a time. Rejects as soon as one does. */
+export async function inspectAll<T>(containers: Iterable<T>, inspect: (container: T) => Promise<void>): Promise<void> {
+  const waiting = containers[Symbol.iterator]();
   const worker = async (): Promise<void> => {
     for (let next = waiting.next(); !next.done; next = waiting.next()) await inspect(next.value);
   };

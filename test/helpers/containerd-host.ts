@@ -41,7 +41,7 @@ export async function startContainerd(programs?: string): Promise<ContainerdHost
   try {
     await start();
     await importImage(socket, programs);
-    await kubelet.untilImageIsThere();
+    await kubelet.untilReady();
   } catch (error) {
     await down();
     throw error;
@@ -52,6 +52,7 @@ export async function startContainerd(programs?: string): Promise<ContainerdHost
     start: async () => {
       await start();
       kubelet.reconnect();
+      await kubelet.untilReady();
     },
     kill: async () => {
       const pid = Number(await readFile(join(folder, 'pid'), 'utf8'));

@@ -58,10 +58,11 @@ export class Kubelet {
     this.#client = new GrpcClient(socket);
   }
 
-  /** Resolves once the runtime's CRI knows of the image that was put beside it. */
-  async untilImageIsThere(): Promise<void> {
-    await eventually(`the image ${image} is there`, async () => {
-      return (await this.call(ImageService.method.imageStatus, { image: { image } })).image;
+  /** Resolves once the runtime's CRI serves, which can be later than the rest of it, and knows of the test image. */
+  async untilReady(): Promise<void> {
+    await eventually('the CRI serves and the image is there', async () => {
+      const asked = this.call(ImageService.method.imageStatus, { image: { image } });
+      return (await asked.catch(() => undefined))?.image;
     });
   }
 

@@ -1,0 +1,51 @@
+import type { ContainerState } from '../grpc/generated/cri/cri_pb.ts';
+import type { OnBadInput } from './bad-input.ts';
+
+const mostContainers = 20_000;
+
+/** What was told of a container last; `resumed`: nothing yet, but an earlier run knew it. */
+type Told = ContainerState | 'sandbox' | 'resumed';
+
+/** What is remembered from one poll to the next: what was told already. Bounded. */
+export class CriMemory {
+  readonly #onBadInput: OnBadInput;
+  readonly #told = new Map<string, Told>();
+  /** A life that began later than this, and is over when it is first seen, went by between two polls: it is to be told. */
+  sinceMs: number | undefined;
+
+  constructor(onBadInput: OnBadInput) {
+    this.#onBadInput = onBadInput;
+  }
+
+  /** Before the first poll: goes on where an earlier run stopped, or where another source has told until now. */
+  resume(sinceMs: number, containerIds: Iterable<string>): void {
+    this.sinceMs = sinceMs;
+    this.#told.clear();
+    for (const id of containerIds) this.note(id, 'resumed');
+  }
+
+  /** Undefined for a container of which nothing was told. */
+  get(containerId: string): Told | undefined {
+    return this.#told.get(containerId);
+  }
+
+  /** Of all containers and sandboxes that are there as far as we know. */
+  ids(): Iterable<string> {
+    return this.#told.keys();
+  }
+
+  /** False, and told, where there is no room for another one. */
+  hasRoom(containerId: string): boolean {
+    if (this.#told.has(containerId) || this.#told.size < mostContainers) return true;
+    this.#onBadInput(`runtime has more than ${mostContainers} containers`, containerId);
+    return false;
+  }
+
+  note(containerId: string, told: Told): void {
+    if (this.hasRoom(containerId)) this.#told.set(containerId, told);
+  }
+
+  delete(containerId: string): void {
+    this.#told.delete(containerId);
+  }
+}

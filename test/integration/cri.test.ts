@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
+import { startAgent, type Agent } from '../helpers/agent.ts';
+import { startContainerd, type ContainerdHost } from '../helpers/containerd-host.ts';
+import { eventually } from '../helpers/eventually.ts';
+import type { Pod, PodContainer } from '../helpers/kubelet.ts';
+import type { ReceivedLog, ReceivedMetric } from '../helpers/otlp-decoding.ts';
+import { requires } from '../helpers/requires.ts';
+import { lifecycleCounters, nothingCounted } from '../helpers/told.ts';
+
+/** What of a record these tests compare. */
+type Told = [event: string, what: unknown, cause?: unknown];
+
+const kill = (victim: 'init' | 'child', scope = 'container'): Told => ['container.oom_kill', victim, scope];
+const restart: Told = ['container.restart', undefined, undefined];
+const exit = (code: number, cause: string): Told => ['container.exit', code, cause];
+
+const tellers = {
+  'the source cri alone': (endpoint: string) => ({ cri: { endpoint }, containerd: { enabled: false } }),
+  'cri and containerd together': (endpoint: string) => ({ cri: { endpoint }, containerd: { endpoint } }),
+};
+
+for (const [who, sources] of Object.entries(tellers)) {
+  suite(`pods of a real containerd, told by ${who}`, requires('containerd', 'kmsg', 'bundle'), () => {
+    let host: ContainerdHost;
+    let agent: Agent;
+    before(async () => {
+      host = await startContainerd();
+      const ofRuntimes = sources(`unix://${host.socket}`);
+      agent = await startAgent({ receiver: { sources: { docker: { enabled: false }, ...ofRuntimes } } });
+      const serving = Object.entries(ofRuntimes).filter(([, source]) => 'endpoint' in source);
+      await agent.observes('memcg', 'kernel_log', ...serving.map(([name]) => name));
+    });
+    after(async () => {
+      await agent?.close();
+      await host?.stop();
+    });
+
+    test('an OOM kill of the main process is one kill and the reason of the exit', async () => {
+      const pod = await host.kubelet.runPod();
+      const container = await pod.run(['memhog', 'signal', '64']);
+      await container.signal('SIGUSR2');
+      await container.ended();
+      await waitUntilTold(container, [kill('init'), exit(137, 'oom_container')]);
+      await pod.remove();
+    });
+
+    test('an OOM kill of a child is one kill; the main process lives on and ends well', async () => {
+      const pod = await host.kubelet.runPod();
+      const container = await pod.run(['memhog', 'signal', '64']);
+      await container.signal('SIGUSR1');
+      await waitUntilTold(container, [kill('child')]);
+      await container.stop();
+      assert.equal((await container.ended()).reason, 'OOMKilled', 'which the runtime says of a clean end');
+      await waitUntilTold(container, [kill('child'), exit(0, 'completed')]);
+      await pod.remove();
+    });
+
+    test('a probe that fails is no exit of the container', async () => {
+      const pod = await host.kubelet.runPod();
+      const container = await pod.run(['memhog', 'sleep']);
+      for (let probes = 0; probes < 5; probes++) assert.equal(await container.exec(['false']), 1);
+      await container.stop();
+      await waitUntilTold(container, [exit(0, 'completed')]);
+      await pod.remove();
+    });
+
+    test('of containers that come and go at once each exit is told, and each once', async () => {
+      const pod = await host.kubelet.runPod();
+      const instances = [await pod.run(['memhog', 'exit', '3'])];
+      for (let restarts = 1; restarts <= 4; restarts++) {
+        const last = instances.at(-1)!;
+        await last.ended();
+        instances.push(await last.restart(['memhog', 'exit', String(3 + restarts)]));
+        // A kubelet keeps the last one that has ended.
+        await instances.at(-3)?.remove();
+      }
+      await instances.at(-1)!.ended();
+      for (const [n, instance] of instances.entries()) {
+        await waitUntilTold(instance, [...(n === 0 ? [] : [restart]), exit(3 + n, 'app_error')]);
+      }
+      const counted = { ...nothingCounted, exitsError: 5, restarts: 4, exitCode: 7 };
+      await eventually('one series has counted them all', () => {
+        return isDeepStrictEqual(lifecycleCounters(workloadOf(pod)), counted) || undefined;
+      }).catch(() => assert.deepEqual(lifecycleCounters(workloadOf(pod)), counted));
+      await pod.remove();
+    });
+
+    test("at a pod's limit the victim alone was killed, whatever the runtime says of the others", async () => {
+      const pod = await host.kubelet.runPod({ limitMib: 96 });
+      const bystander = await pod.run(['memhog', 'hold', '8'], { name: 'sidecar', limitMib: undefined });
+      const victim = await pod.run(['memhog', 'signal', '128'], { limitMib: undefined });
+      await victim.signal('SIGUSR2');
+      await victim.ended();
+      await waitUntilTold(victim, [kill('init', 'pod'), exit(137, 'oom_pod')]);
+      await bystander.stop();
+      await waitUntilTold(bystander, [exit(0, 'completed')]);
+      await pod.remove();
+    });
+
+    test('what happened while the runtime was away is told once it is back, and nothing again', async () => {
+      const pod = await host.kubelet.runPod();
+      const [lives, ends] = [await pod.run(['memhog', 'sleep'], { name: 'lives' }), await pod.run(['memhog', 'sleep'])];
+      const first = await pod.run(['memhog', 'exit', '7'], { name: 'before' });
+      await waitUntilTold(first, [exit(7, 'app_error')]);
+      const pid = await ends.mainPid();
+      await host.kill();
+      process.kill(pid, 'SIGKILL');
+      await host.start();
+      await ends.ended();
+      await waitUntilTold(ends, [exit(137, 'killed_externally')]);
+      await lives.stop();
+      await waitUntilTold(lives, [exit(0, 'completed')]);
+      await waitUntilTold(first, [exit(7, 'app_error')]);
+      await pod.remove();
+    });
+
+    test('a sandbox is no container', async () => {
+      const pod = await host.kubelet.runPod();
+      const container = await pod.run(['memhog', 'sleep']);
+      await agent.nextMetricsOf(container.id);
+      assert.deepEqual(agent.allMetricsOf(pod.sandboxId), []);
+      await pod.remove();
+      // As a kubelet does not: without StopContainer before it.
+      await waitUntilTold(container, [exit(137, 'killed_externally')]);
+      assert.deepEqual(agent.logsOf(pod.sandboxId), []);
+    });
+
+    /** The newest counters of a pod's container, which outlive its instances. */
+    function workloadOf({ uid }: Pod): Record<string, ReceivedMetric> {
+      const sent = agent.endpoint.received.flatMap(({ metrics }) => metrics);
+      const ofPod = sent.filter(({ resource }) => {
+        return resource['k8s.pod.uid'] === uid && resource['container.id'] === undefined;
+      });
+      return ofPod.at(-1)?.metrics ?? {};
+    }
+
+    async function waitUntilTold(container: PodContainer, expected: Told[]): Promise<void> {
+      const records = () => agent.logsOf(container.id);
+      const enough = () => records().length >= expected.length || undefined;
+      await eventually(`${expected.length} records have arrived`, enough, 15).catch(() => undefined);
+      assert.deepEqual(records().map(toldOf), expected);
+    }
+  });
+}
+
+function toldOf({ eventName, attributes }: ReceivedLog): Told {
+  return eventName === 'container.exit'
+    ? [eventName, attributes['process.exit.code'], attributes['container.exit.cause']]
+    : [eventName, attributes['oom.victim'], attributes['oom.scope']];
+}
