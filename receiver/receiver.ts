@@ -14,6 +14,7 @@ import { exitCodeOfSigkill } from './case.ts';
 import { configSchema, type Config } from './config.ts';
 import { ContainerTable, type Container } from './container-table.ts';
 import { Correlator } from './correlator.ts';
+import { tellDetectionTier, type WorkingSources } from './detection-tier.ts';
 import type { Incident } from './incident.ts';
 import { readBootId } from './kernel/boot-id.ts';
 import { readClock, type Instant } from './instant.ts';
@@ -112,9 +113,11 @@ class ContainerLifecycle implements Component {
     const docker = config.sources.docker.enabled ? makeDockerSource(config, this.#telemetry) : undefined;
     const containerd = config.sources.containerd.enabled ? makeContainerdSource(config, this.#telemetry) : undefined;
     this.#cri = config.sources.cri.enabled ? this.#makeCriSource() : undefined;
+    const logTelemetry = new KernelLogTelemetry(settings);
     this.#kernelLog = config.sources.kernel_log.enabled
-      ? makeKernelLogSource(config, this.#telemetry, new KernelLogTelemetry(settings))
+      ? makeKernelLogSource(config, this.#telemetry, logTelemetry)
       : undefined;
+    tellDetectionTier(settings, () => this.#readWorking(logTelemetry));
     const [memcg, kernelLog] = [this.#memcg, this.#kernelLog];
     const cri = this.#cri;
     this.#rememberers = { table: this.#table, correlator: this.#correlator, memcg, kernelLog, docker, containerd, cri };
@@ -123,6 +126,12 @@ class ContainerLifecycle implements Component {
     // Counters first: a runtime's listing must find the groups known.
     this.#sources = [this.#memcg, this.#kernelLog, docker, containerd, cri].filter((source) => source !== undefined);
     this.#undecided = new Set(this.#sources.map(({ name }) => name));
+  }
+
+  #readWorking({ way }: KernelLogTelemetry): WorkingSources {
+    const isUp = (source: string): boolean => this.#telemetry.isUp(source);
+    const kernelLog = isUp('kernel_log') ? way : undefined;
+    return { kernelLog, counters: isUp('memcg'), runtime: runtimes.some(isUp) };
   }
 
   #isRuntimeUp(): boolean {
@@ -367,7 +376,7 @@ function makeKernelLogSource(config: Config, telemetry: Telemetry, ownTelemetry:
     hostRoot: config.root_path,
     file: file || undefined,
     pollIntervalMs: poll_interval,
-    onOpen: (from, refused) => ownTelemetry.opened(from, refused),
+    onOpen: (from, refused, way) => ownTelemetry.opened(from, refused, way),
     onGap: (gap) => ownTelemetry.gap(gap),
     onBadInput: (what, value) => telemetry.countBadInput('kernel_log', what, value),
   });

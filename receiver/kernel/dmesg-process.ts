@@ -24,6 +24,7 @@ const dmesg: readonly string[] = ['dmesg', '--syslog', '--raw'];
  *     <3>[21801.513259] Memory cgroup out of memory: Killed process 3700 (tail) total-vm:19076kB, anon-rss:16256kB, …
  */
 export class DmesgProcess implements LogTap {
+  readonly way = 'dmesg';
   readonly from: string;
   readonly restMs = 200;
   readonly idleMs = 5_000;

@@ -18,6 +18,7 @@ export type ReadRecord = (fd: number, buffer: Buffer) => number;
  * descriptor that does not block is read until the kernel says EAGAIN; whoever waits in a read cannot be stopped.
  */
 export class KmsgDevice implements LogTap {
+  readonly way = 'kernel_log';
   readonly from: string;
   readonly restMs = 0;
   readonly idleMs = 0;

@@ -38,6 +38,7 @@ interface Reading {
  * is left to read of its copy.
  */
 export class LogFile implements LogTap {
+  readonly way = 'log_file';
   readonly from: string;
   readonly restMs = 0;
   readonly idleMs = 0;

@@ -1,8 +1,12 @@
 import type { FilePlace } from './file-place.ts';
 import type { KernelMessage, LogPosition } from './kmsg-record.ts';
 
+/** The kinds of ways to read the kernel log: the device, util-linux' dmesg again and again, or a file that somebody writes. */
+export type LogWay = 'kernel_log' | 'dmesg' | 'log_file';
+
 /** One way to read the kernel log, opened and not yet closed. */
 export interface LogTap {
+  readonly way: LogWay;
   /** What is read, for people: `/dev/kmsg`. */
   readonly from: string;
   /** It is read no more often than this, in milliseconds, whoever hints at news. */

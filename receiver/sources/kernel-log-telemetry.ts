@@ -1,5 +1,6 @@
 import type { Counter } from '@opentelemetry/api';
 import type { ComponentSettings, Logger } from '../../pipelines/component.ts';
+import type { LogWay } from '../kernel/log-tap.ts';
 import type { KernelLogGap } from '../observation.ts';
 
 /** Gaps within this time of a logged one are counted, and told of with the next. */
@@ -11,6 +12,8 @@ export class KernelLogTelemetry {
   readonly #receiver: { receiver: string };
   readonly #gaps: Counter;
   readonly #lost: Counter;
+  /** As it was opened last. */
+  #way: LogWay | undefined;
   #quietUntilMs = -Infinity;
   #untold = 0;
 
@@ -27,8 +30,14 @@ export class KernelLogTelemetry {
     });
   }
 
+  /** In which way the log was opened last, if it was. */
+  get way(): LogWay | undefined {
+    return this.#way;
+  }
+
   /** Another way to read the log than before is taken. */
-  opened(from: string, refused: readonly string[]): void {
+  opened(from: string, refused: readonly string[], way: LogWay): void {
+    this.#way = way;
     if (refused.length === 0) this.#logger.info('kernel log is read', { from });
     else this.#logger.warn('kernel log is read by a lesser way', { from, refused: refused.join('; ') });
   }

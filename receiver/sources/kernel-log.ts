@@ -4,7 +4,7 @@ import { readBootId } from '../kernel/boot-id.ts';
 import { LogClock, processClocks, type ProcessClocks } from '../kernel/log-clock.ts';
 import type { KernelMessage, LogPosition } from '../kernel/kmsg-record.ts';
 import { isLater, positionOf } from '../kernel/log-position.ts';
-import type { LogGap, LogResumption, LogSink, LogStart, LogTap } from '../kernel/log-tap.ts';
+import type { LogGap, LogResumption, LogSink, LogStart, LogTap, LogWay } from '../kernel/log-tap.ts';
 import type { NothingKillable, OomEvent, OomVictim } from '../kernel/oom-event.ts';
 import { OomReports } from '../kernel/oom-report.ts';
 import { readPageSize } from '../kernel/page-size.ts';
@@ -20,7 +20,7 @@ export interface KernelLogOptions extends KernelLogSearch {
   /** Where an earlier run stopped, as in `resume`. */
   resumeAfter?: LogResumption;
   /** Told which way is taken each time that the log was opened. */
-  onOpen(from: string, refused: readonly string[]): void;
+  onOpen(from: string, refused: readonly string[], way: LogWay): void;
   /** Told of each part of the log that was lost. */
   onGap(gap: KernelLogGap): void;
   onBadInput: OnBadInput;
@@ -184,9 +184,9 @@ export class KernelLogSource implements Source {
     this.#emit = () => {};
   }
 
-  #tellOpened({ from }: LogTap, refused: readonly string[]): void {
+  #tellOpened({ from, way }: LogTap, refused: readonly string[]): void {
     const opened = [from, ...refused].join();
-    if (opened !== this.#opened) this.#options.onOpen(from, refused);
+    if (opened !== this.#opened) this.#options.onOpen(from, refused, way);
     this.#opened = opened;
   }
 
