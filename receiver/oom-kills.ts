@@ -39,10 +39,12 @@ export function countUnnamed({ counted, named }: Case): number {
  * followed, so that each of them will be named.
  */
 export function tellKills(open: Case, now: Instant, due: boolean, logRead: boolean): OomKill[] {
-  if (!due && lacksWitnesses(open, logRead)) return [];
+  if (!due && (lacksWitnesses(open, logRead) || lacksMainProcess(open))) return [];
   const all = pairUp(open);
+  // What was counted can be told already; of a group kill, its first victim's second count alone can be left.
+  if (all.length === 0 && due) open.counted = [];
+  if (all.length === 0) return [];
   const deaths = beforeLook(open, all);
-  if (deaths.length === 0) return [];
   const complete = deaths.every((death) => isComplete(death, open, logRead));
   if (!complete && !due) return [];
   const roles = decideRoles(open, deaths, due);
@@ -58,12 +60,25 @@ export function tellKills(open: Case, now: Instant, due: boolean, logRead: boole
  * members of a group are named one by one, and there can be thousands.
  */
 function lacksWitnesses(open: Case, logRead: boolean): boolean {
-  const { named, counted, mainProcess } = open;
   const unnamed = countUnnamed(open);
   const isLacking = (unnamed > 0 && logRead) || (unnamed < 0 && isCounted(open));
-  if (!isLacking || mainProcess?.alive !== true) return isLacking;
   // Kills that the main process was seen to outlive do not wait for the others.
-  return Math.min(named[0]?.atMs ?? Infinity, counted[0]?.atMs ?? Infinity) > mainProcess.atMs;
+  return isLacking && (open.mainProcess?.alive !== true || !isSeenAfterKill(open));
+}
+
+/** Whether nothing tells yet what became of the main process. Found out like that. */
+function lacksMainProcess(open: Case): boolean {
+  const { named, ended, initKilled, life } = open;
+  if (initKilled !== undefined || ended?.life.exitCode !== undefined) return false;
+  const pid = life?.pid ?? open.mainPid;
+  const isNamed = pid !== undefined && named.some(({ victim }) => victim.pid === pid);
+  return !isNamed && !isSeenAfterKill(open) && !endedByItself(open);
+}
+
+/** Whether the main process was looked at after a kill. */
+function isSeenAfterKill({ named, counted, mainProcess }: Case): boolean {
+  const firstAtMs = Math.min(named[0]?.atMs ?? Infinity, counted[0]?.atMs ?? Infinity);
+  return mainProcess !== undefined && mainProcess.atMs >= firstAtMs;
 }
 
 /** The first that was counted is the first that was named. */

@@ -432,6 +432,12 @@ describe('Correlator', () => {
     );
   });
 
+  it('waits for nothing more where a group kill was counted without its victims', () => {
+    const receiver = makeReceiver();
+    for (const observation of [...running, counted(5000, 1, { oomGroupKills: 1 })]) receiver.take(observation);
+    assert.deepEqual([receiver.settle(10_000), receiver.dueAtMs], [[], undefined]);
+  });
+
   it('gives a kill that was counted beside a group kill an id of its own', () => {
     const receiver = makeReceiver();
     const read = [
@@ -715,7 +721,7 @@ describe('Correlator', () => {
         receiver.take(first);
         assert.deepEqual(receiver.settle(6000).map(summarize), ['oom_kill child']);
         receiver.take(second, 7000);
-        assert.deepEqual(receiver.settle(), []);
+        assert.deepEqual([receiver.settle(7000 + settleMs), receiver.dueAtMs], [[], undefined]);
         // And a kill of its own is not taken for the late one's.
         for (const observation of [named(8000, 72), counted(8001)]) receiver.take(observation);
         assert.deepEqual(receiver.settle().map(summarize), ['oom_kill child']);
@@ -982,6 +988,15 @@ describe('Correlator', () => {
       const told = victims.flatMap((victim) => receiver.take(victim, 5005));
       told.push(...receiver.take(counted(5006, most + 1, { oomGroupKills: 1 })), ...receiver.settle(6000));
       assert.equal(told.length, most);
+      assert.ok(performance.now() - beganMs < 2_000, 'not a look at each for each');
+    });
+
+    it('does so, too, where no counter and no runtime tells of it', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true, isRuntimeUp: false });
+      const beganMs = performance.now();
+      const most = 4_000;
+      const told = Array.from({ length: most }, (_, n) => receiver.take(named(5000 + n / 1000, 1000 + n), 5005)).flat();
+      assert.deepEqual([told.length, receiver.settle(6000).length], [0, most]);
       assert.ok(performance.now() - beganMs < 2_000, 'not a look at each for each');
     });
 
