@@ -161,6 +161,8 @@ async function startTier(host: DockerHost, image: string, tier: Tier): Promise<T
     image: { repository: name, tag },
     persistence: { hostPath: stateFolder },
     runtime: { socketFolders: [socketFolder] },
+    // There is none here; test/kubernetes has one.
+    kubernetesApi: { enabled: false },
     ports: { health: await freePort(), metrics: await freePort() },
     config: {
       receivers: {

@@ -96,6 +96,8 @@ export async function startKubernetesApi(): Promise<KubernetesApi> {
       'service-account-signing-key-file': keyFile,
       'token-auth-file': tokens,
       'authorization-mode': 'RBAC',
+      // As every distribution has it.
+      'allow-privileged': 'true',
       // It wants a controller that makes an account in each namespace.
       'disable-admission-plugins': 'ServiceAccount',
     });
