@@ -12,6 +12,8 @@ receivers:
         enabled: {{ $privileges }}
       containerd:
         enabled: {{ $privileges }}
+      cri:
+        enabled: {{ $privileges }}
       # Needs CAP_SYSLOG.
       kernel_log:
         enabled: {{ $privileges }}

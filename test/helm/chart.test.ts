@@ -70,10 +70,11 @@ suite('the chart', requires('helm'), () => {
         {
           docker: sources.docker.enabled,
           containerd: sources.containerd.enabled,
+          cri: sources.cri.enabled,
           memcg: sources.memcg.enabled,
           kernel_log: sources.kernel_log.enabled,
         },
-        { docker: asksOthers, containerd: asksOthers, memcg: true, kernel_log: asksOthers },
+        { docker: asksOthers, containerd: asksOthers, cri: asksOthers, memcg: true, kernel_log: asksOthers },
       );
       assert.deepEqual(
         service.pipelines.map(({ id, exporters }) => ({ id, exporters })),
