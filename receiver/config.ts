@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { duration } from '../pipelines/units.ts';
+import { defaultThreshold } from './crash-loop.ts';
 import { metrics, resourceAttributes } from './metadata.ts';
 
 /** One for all names: each schema object takes 50 KB. */
@@ -86,6 +87,14 @@ export const configSchema = z.strictObject({
   grace_period: duration.default(300_000),
   /** How long a kill or an exit waits for the rest of its evidence, where that is not complete at once. */
   settle_time: duration.default(1_000),
+  /** When restarts of a container are told as a crash loop. */
+  crash_loop: z
+    .strictObject({
+      /** So many of them within the window. */
+      restarts: z.int().min(2).max(100).default(defaultThreshold.restarts),
+      window: duration.default(defaultThreshold.windowMs),
+    })
+    .prefault({}),
   /** Containers beyond this number are left out and counted; gone ones make room first. */
   max_containers: z.int().positive().default(10_000),
   /** Name of the Kubernetes node, as in the API; empty: that in K8S_NODE_NAME, if any. */

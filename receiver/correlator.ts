@@ -1,6 +1,7 @@
 import { Cases } from './cases.ts';
 import { identifyMemcg } from './cgroup/identity.ts';
 import type { Container, ContainerTable } from './container-table.ts';
+import { CrashLoops, defaultThreshold, type CrashLoopThreshold } from './crash-loop.ts';
 import type { ContainerRestart, Incident } from './incident.ts';
 import type { Instant } from './instant.ts';
 import { Ledger } from './ledger.ts';
@@ -28,10 +29,17 @@ export class Correlator {
   readonly ledger = new Ledger();
   readonly cases: Cases;
   readonly lost: LostKills;
+  readonly crashLoops: CrashLoops;
   readonly #table: ContainerTable;
   readonly #pids = new PidTable();
 
-  constructor(table: ContainerTable, settleMs: number, witnesses: Witnesses) {
+  constructor(
+    table: ContainerTable,
+    settleMs: number,
+    witnesses: Witnesses,
+    crashLoop: CrashLoopThreshold = defaultThreshold,
+  ) {
+    this.crashLoops = new CrashLoops(table, crashLoop);
     this.#table = table;
     this.cases = new Cases(settleMs, this.ledger, witnesses);
     this.lost = new LostKills(settleMs, table, this.cases, this.ledger, witnesses);
@@ -39,6 +47,11 @@ export class Correlator {
 
   /** Takes in what was observed; returns what is proven by it. */
   take(observation: Observation, now: Instant): Incident[] {
+    const incidents = this.#judge(observation, now).filter(isOfUser);
+    return [...incidents, ...this.crashLoops.take(incidents, now)];
+  }
+
+  #judge(observation: Observation, now: Instant): Incident[] {
     switch (observation.kind) {
       case 'node_oom_kills_counted':
         this.ledger.count(observation.total, now);
@@ -71,7 +84,7 @@ export class Correlator {
     const turned = transitions.flatMap((transition) =>
       transition.kind === 'workload_restarted' ? tellRestart(transition, now) : this.cases.turn(transition, now),
     );
-    return [...turned, ...this.cases.observe(observation, container, now)].filter(isOfUser);
+    return [...turned, ...this.cases.observe(observation, container, now)];
   }
 
   /** Judges what has waited long enough. */
@@ -79,16 +92,13 @@ export class Correlator {
     const incidents = [...this.lost.settle(now), ...this.cases.settle(now)].filter(isOfUser);
     // At a stop there is time left for what has not explained itself: a later run goes on with it.
     if (now.monotonicMs !== Infinity) this.ledger.settle(now);
-    return incidents;
+    return [...incidents, ...this.crashLoops.take(incidents, now), ...this.crashLoops.settle(now)];
   }
 
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
   get dueAtMs(): number | undefined {
-    const dueAtMs = Math.min(
-      this.cases.dueAtMs ?? Infinity,
-      this.ledger.dueAtMs ?? Infinity,
-      this.lost.dueAtMs ?? Infinity,
-    );
+    const due = [this.cases.dueAtMs, this.ledger.dueAtMs, this.lost.dueAtMs, this.crashLoops.dueAtMs];
+    const dueAtMs = Math.min(...due.map((atMs) => atMs ?? Infinity));
     return dueAtMs === Infinity ? undefined : dueAtMs;
   }
 
@@ -122,9 +132,10 @@ export class Correlator {
 
   #takeNothingKillable({ kind, atMs, invocation }: NothingKillableLogged, now: Instant): Incident[] {
     const memcg = invocation?.oomMemcg;
-    const { containerId, runtime } = identifyMemcg(memcg ?? '');
+    const { containerId, runtime, podUid } = identifyMemcg(memcg ?? '');
     if (containerId === undefined) return [];
-    const container = this.#table.adopt({ containerId, runtime, atMs }, now.wallMs);
+    const pod = podUid === undefined ? undefined : { uid: podUid };
+    const container = this.#table.adopt({ containerId, runtime, pod, atMs }, now.wallMs);
     return container === undefined
       ? []
       : noteStuck(container, { atMs, reason: kind, evidence: ['kernel_log'], memcg }, now);

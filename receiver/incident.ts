@@ -7,7 +7,7 @@ import type { PodFacts, VictimLogged } from './observation.ts';
 import type { ExitReason } from './workload.ts';
 
 /** What became of the witnesses' reports: what telemetry tells the world, one record each. */
-export type Incident = OomKill | PodOomKill | NodeOomKill | ContainerExit | ContainerRestart | MemoryStuck;
+export type Incident = OomKill | PodOomKill | NodeOomKill | ContainerExit | ContainerRestart | CrashLoop | MemoryStuck;
 
 /** Which witness spoke, by the values of `oom.evidence`. */
 export type Evidence = 'kernel_log' | 'memory_events' | 'vmstat' | 'runtime_event' | 'exit_status';
@@ -105,6 +105,20 @@ export interface ContainerRestart {
   previous?: Life;
   /** More than 1 where instances of a pod's container went by unseen, which nobody can tell one by one. */
   restarts?: number;
+}
+
+/** The restarts of a workload container have become a loop, or that has ended. */
+export interface CrashLoop {
+  kind: 'crash_loop';
+  container: Container;
+  atMs: number;
+  observedAtMs: number;
+  /** `ended`: it has run for as long as the kubelet's back-off needs to begin anew; `gone`: it will not be started again. */
+  state: 'begun' | 'ended' | 'gone';
+  /** When the first restart of the loop was. */
+  sinceMs: number;
+  /** Restarts of the loop so far. */
+  restarts: number;
 }
 
 /** A container is out of memory, and nothing in it can be killed: its tasks wait, or fail again and again. */

@@ -350,6 +350,11 @@ export const events = {
     when: 'A new instance of the same workload container was started.',
     attributes: [],
   },
+  'container.crash_loop': {
+    severity: [SeverityNumber.ERROR, SeverityNumber.INFO],
+    when: 'Restarts have passed the threshold (crash_loop): once for each loop. Again, with INFO, when it has ended: the container has run for 10 minutes, or is gone.',
+    attributes: ['crash_loop.state', 'crash_loop.restarts', 'process.exit.code'],
+  },
 } as const satisfies Record<string, EventDefinition>;
 
 /** Attributes of log records. */
@@ -414,5 +419,10 @@ export const eventAttributes = {
       'completed, app_error, app_signal, oom_container, oom_pod, oom_node_allocatable, oom_node, stopped, killed_externally, killed_by_userspace_oom or unknown.',
   },
   'container.uptime': { type: 'double (s)', description: 'How long it ran.' },
+  'crash_loop.state': {
+    type: 'string',
+    description: 'begun, ended (the container has run for 10 minutes) or gone (it will not be started again).',
+  },
+  'crash_loop.restarts': { type: 'int', description: 'Restarts of the loop so far.' },
   'error.type': { type: 'string', description: 'On failures: oom_killed, exit_<code> or signal_<name>.' },
 } as const;

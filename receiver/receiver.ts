@@ -94,11 +94,13 @@ class ContainerLifecycle implements Component {
     this.#settings = settings;
     this.#next = next;
     this.#table = new ContainerTable(config.max_containers);
-    this.#correlator = new Correlator(this.#table, config.settle_time, {
+    const witnesses = {
       isRuntimeUp: () => this.#isRuntimeUp(),
       isKernelLogUp: () => this.#mayTell('kernel_log'),
       isBeginning: () => this.#undecided.size > 0,
-    });
+    };
+    const { restarts, window: windowMs } = config.crash_loop;
+    this.#correlator = new Correlator(this.#table, config.settle_time, witnesses, { restarts, windowMs });
     this.#telemetry = new Telemetry(settings, this.#table);
     this.#mainProcesses = new MainProcessWatch(config.root_path, (containerId, alive, atMs, pid) =>
       this.#take('proc', { kind: 'main_process_seen', containerId, pid, atMs, alive }),

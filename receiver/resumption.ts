@@ -133,6 +133,7 @@ function resume({ node, containers }: State, parts: Rememberers, { bootId, hostR
     for (const { memcg: path } of state.groups.slice(0, 1))
       correlator.lost.learn({ containerId: container.id, memcg: path });
   }
+  for (const container of table.all()) correlator.crashLoops.resume(container, now);
   correlator.cases.resumeStrays(node.strays, now);
   if (node.lost !== undefined) correlator.lost.resume(node.lost, now);
   const hasBooted = bootId !== undefined && node.bootId !== undefined && !isSameBoot;

@@ -149,6 +149,12 @@ const containerSchema = z.object({
     restarts: amount,
     lastExitCode: number.optional(),
     lastExitAtMs: number.optional(),
+    crashLoop: z
+      .object({
+        restartsAtMs: z.array(number),
+        open: z.object({ sinceMs: number, restarts: amount }).optional(),
+      })
+      .optional(),
     oldest: instanceSchema,
     newest: instanceSchema,
   }),

@@ -7,6 +7,7 @@ import type { Container } from './container-table.ts';
 import type {
   ContainerExit,
   ContainerRestart,
+  CrashLoop,
   Incident,
   LimitScope,
   MemoryStuck,
@@ -77,6 +78,8 @@ function tell(incident: Incident): Told {
       return tellExit(incident);
     case 'restart':
       return tellRestart(incident);
+    case 'crash_loop':
+      return tellCrashLoop(incident);
   }
 }
 
@@ -232,6 +235,27 @@ function tellRestart({ container, atMs, previous, restarts = 1 }: ContainerResta
     severity: SeverityNumber.WARN,
     body: `${nameOf(container)} was started again${since}${code} (${count === 1 ? '1 restart' : `${count} restarts`}${seen}).`,
     attributes: {},
+  };
+}
+
+function tellCrashLoop({ container, atMs, sinceMs, state, restarts }: CrashLoop): Told {
+  const { lastExitCode } = container.workload;
+  const code = lastExitCode === undefined ? '' : `; its last exit code is ${lastExitCode}`;
+  const lasted = formatSeconds(Math.max(0, atMs - sinceMs) / 1000);
+  const bodies = {
+    begun: `is in a crash loop: ${restarts} restarts within ${lasted}${code}`,
+    ended: `has left its crash loop after ${restarts} restarts: it has run for 10 min`,
+    gone: `is gone, and its crash loop of ${restarts} restarts with it`,
+  };
+  return {
+    eventName: 'container.crash_loop',
+    severity: state === 'begun' ? SeverityNumber.ERROR : SeverityNumber.INFO,
+    body: `${nameOf(container)} ${bodies[state]}.`,
+    attributes: {
+      'crash_loop.state': state,
+      'crash_loop.restarts': restarts,
+      'process.exit.code': state === 'begun' ? lastExitCode : undefined,
+    },
   };
 }
 

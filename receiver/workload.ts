@@ -1,3 +1,4 @@
+import type { CrashLoopState } from './crash-loop.ts';
 import type { Incident } from './incident.ts';
 
 /** Why main processes end, as counted by `container.exits`. */
@@ -20,6 +21,8 @@ export interface Workload {
   lastExitCode?: number;
   /** When that life ended. */
   lastExitAtMs?: number;
+  /** Its latest restarts, where there were any. */
+  crashLoop?: CrashLoopState;
   /** The instances of a pod's container that began first and last, as far as we know; absent where none has begun. */
   oldest?: Instance;
   newest?: Instance;
@@ -44,8 +47,7 @@ export function makeWorkload(firstSeenAtMs: number): Workload {
 export function countIncidents(incidents: readonly Incident[]): void {
   const invocations = new Set<string>();
   for (const incident of incidents) {
-    if (incident.kind === 'pod_oom_kill' || incident.kind === 'node_oom_kill' || incident.kind === 'memory_stuck')
-      continue;
+    if (incident.kind === 'pod_oom_kill' || incident.kind === 'node_oom_kill') continue;
     const { workload } = incident.container;
     switch (incident.kind) {
       case 'oom_kill':

@@ -55,6 +55,8 @@ function summarize(incident: Incident): string {
       return 'restart';
     case 'pod_oom_kill':
       return `pod_oom_kill ${incident.pod?.uid ?? 'unknown'} ${incident.scope}`;
+    case 'crash_loop':
+      return `crash_loop ${incident.state}`;
     case 'node_oom_kill':
       return `node_oom_kill ${incident.scope}`;
     case 'memory_stuck':

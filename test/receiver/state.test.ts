@@ -14,7 +14,9 @@ import { keepState } from '../../receiver/resumption.ts';
 import { decodeState } from '../../receiver/state.ts';
 import { makeSettings } from '../helpers/component-settings.ts';
 import { eventually } from '../helpers/eventually.ts';
+import { countIncidents } from '../../receiver/workload.ts';
 import { idOf, observationsOf, victimOf } from './observations.ts';
+import { instanceOf } from './pods.ts';
 
 const settleMs = 600;
 const bootId = '11111111-2222-3333-4444-555555555555';
@@ -87,6 +89,55 @@ describe('the state', () => {
     assert.deepEqual(after, before);
     assert.equal(second.table.get(idOf(1))!.name, 'web-1');
     assert.deepEqual(second.warnings(), []);
+  });
+
+  it('has the counters of a pod go on, whichever of its instances is remembered, and the restarts of meanwhile counted', async (t) => {
+    const { storage } = await makeStorage(t);
+    const beganMs = Date.now() - 60_000;
+    const first = startRun(storage);
+    const [dead, running, next] = [0, 1, 4].map((restartCount) => instanceOf(1 + restartCount, { restartCount }));
+    countIncidents(first.take(dead!.started(beganMs), dead!.exited(beganMs + 10, 1), running!.started(beganMs + 20)));
+    await first.keeper.close();
+    const second = startRun(storage);
+    const { workload } = second.table.get(running!.containerId)!;
+    assert.equal(second.table.get(dead!.containerId)!.workload, workload);
+    assert.deepEqual([workload.restarts, workload.exits.error, workload.firstSeenAtMs], [1, 1, beganMs]);
+    assert.equal(second.table.tellsWorkload(second.table.get(running!.containerId)!), true);
+    const listed = (n: typeof next, startedAtMs: number, more: object) => n!.seen(Date.now(), { startedAtMs, ...more });
+    const told = second.take(
+      listed(dead, beganMs, { running: false, finishedAtMs: beganMs + 10, exitCode: 1 }),
+      listed(running, beganMs + 20, { running: false, finishedAtMs: beganMs + 30, exitCode: 2 }),
+      listed(next, beganMs + 40_000, {}),
+      listed(next, beganMs + 40_000, {}),
+    );
+    assert.deepEqual(
+      told.map(({ kind }) => kind),
+      ['exit', 'restart', 'crash_loop'],
+    );
+    countIncidents(told);
+    assert.deepEqual([workload.restarts, workload.exits.error, workload.lastExitCode], [4, 2, 2]);
+    await second.keeper.close();
+  });
+
+  it('has a crash loop that began told to have ended by the run that follows', async (t) => {
+    const { storage } = await makeStorage(t);
+    const beganMs = Date.now() - 1_000_000;
+    const first = startRun(storage);
+    for (const restartCount of [0, 1, 2, 3]) {
+      const { started, exited } = instanceOf(1 + restartCount, { restartCount });
+      first.take(started(beganMs + restartCount * 1000));
+      if (restartCount < 3) first.take(exited(beganMs + restartCount * 1000 + 10, 1));
+    }
+    await first.keeper.close();
+    const second = startRun(storage);
+    const { containerId, pod } = instanceOf(4, { restartCount: 3 });
+    second.take({ ...observationsOf(containerId).seen(Date.now(), { startedAtMs: beganMs + 3000 }), pod });
+    const told = second.correlator.settle({ wallMs: Date.now(), monotonicMs: performance.now() + 11_000 });
+    assert.deepEqual(
+      told.map((incident) => [incident.kind, incident.kind === 'crash_loop' && incident.state]),
+      [['crash_loop', 'ended']],
+    );
+    await second.keeper.close();
   });
 
   it('has the kill that was open told once, by the run that follows', async (t) => {

@@ -8,6 +8,7 @@ import type { PodFacts } from '../../receiver/observation.ts';
 import { Resources } from '../../receiver/resources.ts';
 import { LogsBuilder } from '../../receiver/to-logs.ts';
 import { idOf, observationsOf } from './observations.ts';
+import { instanceOf } from './pods.ts';
 
 const atMs = 1_700_000_000_123;
 const builder = new LogsBuilder(new Resources(configSchema.parse({}), { 'host.name': 'node-1' }), '1.2.3');
@@ -207,5 +208,45 @@ describe('LogsBuilder', () => {
     const container = makeContainer();
     container.name = undefined;
     assert.match(String(bodyOf(makeKill({ container }))), /of container 000000000000[;.]/);
+  });
+
+  it('names a container of a pod as the API does, and its sandbox by the pod', () => {
+    const nameOf = (facts: Partial<Container>) => {
+      const { body } = builder.of(makeKill({ container: { ...makeContainer(), ...facts }, victim: 'child' }));
+      return /child process of (.*)\.$/.exec(body as string)?.[1];
+    };
+    const { pod } = instanceOf(10);
+    assert.equal(nameOf({ pod, name: 'k8s_app_web-0_shop' }), 'shop/web-0/app');
+    assert.equal(nameOf({ pod: { ...pod, containerName: undefined }, sandbox: true }), 'the sandbox of shop/web-0');
+    assert.equal(nameOf({ pod: { uid: pod.uid } }), `container 000000000000 of pod ${pod.uid}`);
+  });
+
+  it('tells a crash loop when it begins, as an error, and when it has ended', () => {
+    const container = makeContainer();
+    container.workload.lastExitCode = 3;
+    const loop = {
+      kind: 'crash_loop',
+      container,
+      atMs,
+      observedAtMs: atMs,
+      sinceMs: atMs - 30_000,
+      restarts: 3,
+    } as const;
+    const { body, severityText, attributes, eventName } = builder.of({ ...loop, state: 'begun' });
+    assert.equal(eventName, 'container.crash_loop');
+    assert.equal(severityText, 'ERROR');
+    assert.equal(body, 'web-1 is in a crash loop: 3 restarts within 30 s; its last exit code is 3.');
+    assert.deepEqual(attributes, { 'crash_loop.state': 'begun', 'crash_loop.restarts': 3, 'process.exit.code': 3 });
+    const ended = builder.of({ ...loop, state: 'ended' });
+    assert.equal(ended.severityText, 'INFO');
+    assert.equal(ended.body, 'web-1 has left its crash loop after 3 restarts: it has run for 10 min.');
+    assert.equal(bodyOf({ ...loop, state: 'gone' }), 'web-1 is gone, and its crash loop of 3 restarts with it.');
+  });
+
+  it('says how many restarts nobody saw', () => {
+    const container = makeContainer();
+    container.workload.restarts = 5;
+    const incident: Incident = { kind: 'restart', container, atMs, observedAtMs: atMs, restarts: 4 };
+    assert.equal(bodyOf(incident), 'web-1 was started again (5 restarts, 3 of them while nobody looked).');
   });
 });

@@ -12,6 +12,7 @@ import { Resources } from '../../receiver/resources.ts';
 import { toHrTime } from '../../receiver/metrics-frame.ts';
 import { MetricsBuilder } from '../../receiver/to-metrics.ts';
 import { idOf, observationsOf } from './observations.ts';
+import { instanceOf } from './pods.ts';
 
 const nowMs = 1_700_000_100_000;
 const firstSeenAtMs = nowMs - 60_000;
@@ -208,5 +209,64 @@ describe('toHrTime', () => {
         assert.ok(Math.abs(seconds * 1e3 + nanoseconds / 1e6 - ms) < 1e-2);
       }),
     );
+  });
+
+  describe('of a pod', () => {
+    const amounts = { usageBytes: 1, workingSetBytes: 1, rssBytes: 1, availableBytes: 1, limitBytes: 1 };
+    const memory: MemoryReading = { atMs: nowMs, ...amounts };
+    const ofKubelet = ['usage', 'working_set', 'rss', 'available'].map((name) => `container.memory.${name}`);
+
+    function makeInstances() {
+      const table = new ContainerTable(2);
+      const [first, second] = [instanceOf(1, { restartCount: 0 }), instanceOf(2, { restartCount: 1 })];
+      table.apply(first.appeared(firstSeenAtMs));
+      table.apply(first.started(firstSeenAtMs));
+      return { table, first, second, container: table.get(idOf(1))! };
+    }
+
+    it('leaves to kubelet_stats what that sends, but for what is switched on by name', () => {
+      const { container } = makeInstances();
+      const namesOf = (section: unknown) =>
+        Object.keys(valuesOf(makeBuilder(section).ofInstance(container, memory, nowMs)));
+      assert.deepEqual(namesOf({}), ['container.memory.usage.limit']);
+      const on = Object.fromEntries(ofKubelet.map((name) => [name, { enabled: true }]));
+      assert.deepEqual(namesOf({ metrics: on }).toSorted(), [...ofKubelet, 'container.memory.usage.limit'].toSorted());
+      const outside = makeContainer().container;
+      assert.ok(ofKubelet.every((name) => name in valuesOf(makeBuilder().ofContainer(outside, memory, nowMs))));
+    });
+
+    it('is one series of counters over all instances, with one start time', () => {
+      const { table, first, second, container } = makeInstances();
+      const builder = makeBuilder();
+      const before = structuredClone(builder.ofWorkload(container, nowMs).scopeMetrics);
+      table.apply(first.exited(nowMs, 1));
+      table.apply(second.started(nowMs + 1));
+      container.workload.restarts++;
+      const next = table.get(idOf(2))!;
+      assert.deepEqual([table.tellsWorkload(container), table.tellsWorkload(next)], [false, true]);
+      const after = builder.ofWorkload(next, nowMs + 2);
+      assert.equal(valuesOf(after)['container.restarts'], 1);
+      assert.equal('container.id' in after.resource.attributes, false);
+      const starts = (scopes: typeof after.scopeMetrics) =>
+        scopes.flatMap(
+          ({ metrics: sent }) =>
+            sent.find(({ descriptor }) => descriptor.name === 'container.restarts')!.dataPoints[0]!.startTime,
+        );
+      assert.deepEqual(starts(after.scopeMetrics), starts(before));
+    });
+
+    it("sends the kubelet's own count as k8s_cluster does, where that is switched on", () => {
+      const { container } = makeInstances();
+      container.pod = { ...container.pod!, restartCount: 7 };
+      const name = 'k8s.container.restarts';
+      assert.equal(valuesOf(makeBuilder().ofWorkload(container, nowMs))[name], undefined);
+      const builder = makeBuilder({ metrics: { [name]: { enabled: true } } });
+      const sent = builder
+        .ofWorkload(container, nowMs)
+        .scopeMetrics[0]!.metrics.find((one) => one.descriptor.name === name)!;
+      assert.equal(sent.dataPointType, DataPointType.GAUGE);
+      assert.equal(sent.descriptor.unit, '{restart}');
+      assert.equal(sent.dataPoints[0]!.value, 7);
+    });
   });
 });

@@ -3,49 +3,15 @@ import { describe, it } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import { ContainerTable } from '../../receiver/container-table.ts';
-import { Correlator } from '../../receiver/correlator.ts';
 import type { ContainerRestart, Incident } from '../../receiver/incident.ts';
-import type { Observation } from '../../receiver/observation.ts';
-import { countIncidents } from '../../receiver/workload.ts';
-import { NodeClock } from './node-clock.ts';
 import { idOf, observationsOf } from './observations.ts';
+import { graceMs, noonMs, startNode, type Node } from './node.ts';
 import { instanceOf, uidOf } from './pods.ts';
 
-const noonMs = Date.UTC(2026, 10, 21, 12);
-const graceMs = 300_000;
 const minuteMs = 60_000;
 
-/** The service since noon, as far as it judges and counts. */
-function setUp(maxContainers = 100) {
-  const clock = new NodeClock(noonMs);
-  const table = new ContainerTable(maxContainers, clock.read);
-  const witnesses = { isRuntimeUp: () => true, isKernelLogUp: () => false, isBeginning: () => false };
-  const correlator = new Correlator(table, 600, witnesses);
-  const told: Incident[] = [];
-  const tell = (incidents: Incident[]): Incident[] => {
-    countIncidents(incidents);
-    told.push(...incidents);
-    return incidents;
-  };
-  const take = (...observations: Observation[]): Incident[] =>
-    observations.flatMap((observation) => tell(correlator.take(observation, clock.read())));
-  return {
-    clock,
-    table,
-    told,
-    take,
-    settle: () => tell(correlator.settle({ wallMs: clock.wallMs, monotonicMs: Infinity })),
-    workloadOf: (n: number) => table.get(idOf(n))!.workload,
-    expire: () => table.expire(clock.wallMs - graceMs),
-    kinds: () => told.map(({ kind }) => kind),
-  };
-}
-
-type Run = ReturnType<typeof setUp>;
-
 /** Lives for a second, is killed by the kernel, and ends. */
-function crash({ take, clock }: Run, n: number, attempt?: number): Incident[] {
+function crash({ take, clock }: Node, n: number, attempt?: number): Incident[] {
   const instance = instanceOf(n, { restartCount: attempt });
   const begun = take(instance.appeared(clock.wallMs), instance.started(clock.wallMs));
   clock.pass(1000);
@@ -55,7 +21,7 @@ function crash({ take, clock }: Run, n: number, attempt?: number): Incident[] {
 
 describe('the workload of a pod', () => {
   it('goes on with its counters in each instance: a crash loop is one series', () => {
-    const run = setUp();
+    const run = startNode();
     for (const attempt of [0, 1, 2, 3]) {
       crash(run, 1 + attempt, attempt);
       run.settle();
@@ -72,7 +38,7 @@ describe('the workload of a pod', () => {
   });
 
   it('tells a restart once, with how the instance before it ended', () => {
-    const run = setUp();
+    const run = startNode();
     crash(run, 1, 0);
     run.settle();
     run.clock.pass(9_000);
@@ -93,7 +59,7 @@ describe('the workload of a pod', () => {
   });
 
   it("counts attempts that were missed by the kubelet's own count", () => {
-    const run = setUp();
+    const run = startNode();
     crash(run, 1, 2);
     run.clock.pass(graceMs);
     const later = instanceOf(9, { restartCount: 7 });
@@ -107,7 +73,7 @@ describe('the workload of a pod', () => {
       [1, 2],
       [2, 1],
     ]) {
-      const run = setUp();
+      const run = startNode();
       const dead = instanceOf(1, { restartCount: 6 }).seen(noonMs, {
         running: false,
         startedAtMs: noonMs - 60_000,
@@ -134,7 +100,7 @@ describe('the workload of a pod', () => {
     });
     fc.assert(
       fc.property(fc.shuffledSubarray(lives, { minLength: 3 }), (order) => {
-        const run = setUp();
+        const run = startNode();
         run.clock.pass(5000);
         run.take(...order, ...order);
         run.settle();
@@ -146,7 +112,7 @@ describe('the workload of a pod', () => {
 
   it('ends an instance that nobody told the end of when the next one begins, with a code that may come late', () => {
     for (const late of [undefined, 9]) {
-      const run = setUp();
+      const run = startNode();
       const [first, second] = [instanceOf(1, { restartCount: 0 }), instanceOf(2, { restartCount: 1 })];
       run.take(first.started(noonMs));
       run.clock.pass(minuteMs);
@@ -163,7 +129,7 @@ describe('the workload of a pod', () => {
   });
 
   it('is another one for another container, another pod and a pod that was made again', () => {
-    const run = setUp();
+    const run = startNode();
     const places = [
       { containerName: 'app' },
       { containerName: 'proxy' },
@@ -181,7 +147,7 @@ describe('the workload of a pod', () => {
   });
 
   it('has no restart for init containers that complete one after the other', () => {
-    const run = setUp();
+    const run = startNode();
     for (const [index, containerName] of ['migrate', 'warm-up', 'app'].entries()) {
       const { started, exited } = instanceOf(1 + index, { containerName, restartCount: 0 });
       run.take(started(run.clock.wallMs));
@@ -194,7 +160,7 @@ describe('the workload of a pod', () => {
   });
 
   it('takes over what was counted before a runtime told whose it is', () => {
-    const run = setUp();
+    const run = startNode();
     crash(run, 1, 0);
     run.settle();
     const second = instanceOf(2, { restartCount: 1 });
@@ -209,7 +175,7 @@ describe('the workload of a pod', () => {
   });
 
   it('outlasts the longest back-off, and no longer when the runtime has removed it', () => {
-    const run = setUp();
+    const run = startNode();
     crash(run, 1, 0);
     run.clock.pass(graceMs + minuteMs);
     run.expire();
@@ -223,7 +189,7 @@ describe('the workload of a pod', () => {
   });
 
   it('is forgotten with its last instance, so that 10,000 pods leave nothing behind', () => {
-    const run = setUp();
+    const run = startNode();
     const gc = garbageCollector();
     const seePods = (count: number): void => {
       for (let n = 1; n <= count; n++) {
@@ -248,7 +214,7 @@ describe('the workload of a pod', () => {
   });
 
   it('keeps the first word where two sources tell of one container, each in its own', () => {
-    const run = setUp();
+    const run = startNode();
     const { seen } = instanceOf(1);
     run.take(seen(noonMs, { image: `sha256:${'a'.repeat(64)}`, startedAtMs: noonMs }));
     run.take(seen(noonMs, { image: 'docker.io/library/web:1', startedAtMs: noonMs }));
@@ -260,7 +226,7 @@ describe('the workload of a pod', () => {
   });
 
   it('believes the path of the cgroup rather than a label', () => {
-    const run = setUp();
+    const run = startNode();
     const { appeared } = instanceOf(1);
     run.take(appeared(noonMs), instanceOf(1, { uid: uidOf(7) }).started(noonMs));
     assert.deepEqual(run.table.get(idOf(1))!.pod, { uid: uidOf(1) });
@@ -269,7 +235,7 @@ describe('the workload of a pod', () => {
 
 describe('the sandbox of a pod', () => {
   it('tells the kills in it, and neither that it ends nor that it is another one', () => {
-    const run = setUp();
+    const run = startNode();
     const [first, second] = [instanceOf(1), instanceOf(2)];
     run.take(first.appeared(noonMs), first.sandbox(noonMs));
     run.clock.pass(1000);

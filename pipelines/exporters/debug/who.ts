@@ -27,11 +27,12 @@ export function whoIs(attributes: Attributes): Who {
   const shortId = id?.slice(0, SHORT_ID_LENGTH);
   const inPod = text('k8s.container.name');
   const pod = text('k8s.pod.name');
-  if (inPod !== undefined && pod !== undefined) {
-    const name = [text('k8s.namespace.name'), pod, inPod].filter((part) => part !== undefined).join('/');
-    return { name, shortId, containerKey: `${text('k8s.pod.uid') ?? ''} ${name}` };
-  }
-  const containerName = text('container.name') ?? inPod;
+  const uid = text('k8s.pod.uid');
+  const path = [text('k8s.namespace.name'), pod, inPod].filter((part) => part !== undefined).join('/');
+  if (inPod !== undefined && pod !== undefined) return { name: path, shortId, containerKey: `${uid ?? ''} ${path}` };
+  // A sandbox has no name in its pod; where no runtime tells, its uid is all that is known of the pod.
+  const podName = pod === undefined ? uid && `pod ${uid}` : path;
+  const containerName = text('container.name') ?? inPod ?? podName;
   if (id === undefined && containerName === undefined) return { name: text('host.name') ?? 'this node' };
   return { name: containerName ?? 'container', shortId, containerKey: id ?? containerName };
 }

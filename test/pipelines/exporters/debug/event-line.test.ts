@@ -44,6 +44,17 @@ test('a container of a pod is told by namespace, pod and container', () => {
   );
 });
 
+test('a container whose name in its pod nobody tells is told by its pod', () => {
+  const lineOf = (attributes: Record<string, string>) =>
+    eventLine(makeLog({ resource: resourceFromAttributes({ ...attributes, 'container.id': ID }) }), {
+      attributes: 'none',
+      style: plain,
+    });
+  const sandbox = { 'k8s.namespace.name': 'shop', 'k8s.pod.name': 'cart-0', 'k8s.pod.uid': 'u1' };
+  assert.match(lineOf(sandbox), / {2}shop\/cart-0 \(7c1f9d0e2b3a\) {2}/);
+  assert.match(lineOf({ 'k8s.pod.uid': 'u1' }), / {2}pod u1 \(7c1f9d0e2b3a\) {2}/);
+});
+
 test('an event of no container is told by its host', () => {
   const resource = resourceFromAttributes({ 'host.name': 'node-1' });
   const line = eventLine(makeLog({ resource, eventName: 'system.oom_kill' }), { attributes: 'none', style: plain });
