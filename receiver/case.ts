@@ -92,6 +92,11 @@ export function isCounted({ group }: Case): boolean {
   return group !== undefined && !group.gone;
 }
 
+/** When nobody can have died in this life any more, as far as that is known. */
+export function overAtMs({ ended, group }: Case): number {
+  return Math.min(ended?.atMs ?? Infinity, group?.goneAtMs ?? Infinity);
+}
+
 /** Whether a kill of it is to be told. */
 export function hasOpenKills({ counted, named }: Case): boolean {
   return counted.length + named.length > 0;

@@ -1,4 +1,4 @@
-import { clockGrainMs, hasOpenKills, isCounted, isOpen, type Case } from './case.ts';
+import { clockGrainMs, hasOpenKills, isCounted, isOpen, overAtMs, type Case } from './case.ts';
 import { isRunning, type Container } from './container-table.ts';
 import { explainEnd } from './exit-cause.ts';
 import type { Incident, OomKill } from './incident.ts';
@@ -201,7 +201,7 @@ export class Cases {
     const changed = new Set<Case>();
     for (const open of this.#lives.all(container)) {
       for (const logged of open.named) {
-        const place = this.#lives.ofVictim(logged, container);
+        const place = this.#lives.ofVictim(logged, container, open);
         if (place === open) continue;
         open.named = open.named.filter((other) => other !== logged);
         place.named.push(logged);
@@ -222,12 +222,13 @@ export class Cases {
     open.counted.push({ ...counted, processes: counted.processes - told });
     this.#waiting.awaitKills(open, now);
     this.#unclaimed.assign(now);
-    return this.#judge(open, now);
+    return [...this.#placeVictims(container, now), ...this.#judge(open, now)];
   }
 
   #nameVictim(logged: VictimLogged, container: Container, now: Instant): Incident[] {
     const open = this.#lives.ofVictim(logged, container);
-    if (open.toldUnnamed > 0 && logged.atMs <= open.unnamedBeforeMs + clockGrainMs) {
+    const isOfTold = logged.atMs <= open.unnamedBeforeMs + clockGrainMs || logged.atMs > overAtMs(open);
+    if (open.toldUnnamed > 0 && isOfTold) {
       open.toldUnnamed--;
       return [];
     }

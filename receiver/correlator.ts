@@ -18,8 +18,8 @@ import { noteStuck } from './memory-stuck.ts';
 import { PidTable } from './pid-table.ts';
 import type { Witnesses } from './waiting-cases.ts';
 
-/** The log tells of a main process's kill by another clock than the runtime of its end. */
-const endToldWithinMs = 5_000;
+/** The log tells of a main process's kill by another clock than the runtime of its begin and end. */
+const otherClockMs = 5_000;
 
 /**
  * Joins what several witnesses saw of one death into one incident. Pure but for its memory: time is an argument, and
@@ -183,9 +183,9 @@ function isOfUser(incident: Incident): boolean {
   return !((incident.kind === 'exit' || incident.kind === 'restart') && incident.container.sandbox === true);
 }
 
-/** The pid of a process that has ended can be another's by now. */
-function hasLivedAt({ endedAtMs }: Life, atMs: number): boolean {
-  return endedAtMs === undefined || atMs - endedAtMs <= endToldWithinMs;
+/** The pid of a process that has ended can be another's by now, and this one's was another's before. */
+function hasLivedAt({ startedAtMs = -Infinity, endedAtMs = Infinity }: Life, atMs: number): boolean {
+  return startedAtMs - atMs <= otherClockMs && atMs - endedAtMs <= otherClockMs;
 }
 
 function idIn(observation: Observation): string | undefined {

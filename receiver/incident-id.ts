@@ -2,8 +2,12 @@ import type { CountedKills } from './case.ts';
 import type { Container } from './container-table.ts';
 import type { VictimLogged } from './observation.ts';
 
-/** Of a kill that only a counter shows; `index` tells those of one reading apart, but for the victims of a group kill. */
-export function idOfCounted(container: Container, { atMs, group }: CountedKills, index: number): string {
+/** Of a kill that no log named; `index` tells those of one reading apart, but for the victims of a group kill. */
+export function idOfCounted(
+  container: Container,
+  { atMs, group }: Pick<CountedKills, 'atMs' | 'group'>,
+  index: number,
+): string {
   return `${container.id.slice(0, 12)}-${Math.round(atMs * 1000).toString(36)}-${group === true ? 'g' : index}`;
 }
 

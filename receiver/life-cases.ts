@@ -1,10 +1,14 @@
-import { clockGrainMs, openCase, type Case, type Group } from './case.ts';
+import { clockGrainMs, exitCodeOfSigkill, openCase, overAtMs, type Case, type Group } from './case.ts';
 import { isRunning, type Container } from './container-table.ts';
 import type { Life } from './life.ts';
 import type { MemcgAppeared, MemcgGone, VictimLogged } from './observation.ts';
+import { countUnnamed } from './oom-kills.ts';
 
 /** Lives of one container that begin before the runtime tells of the first of them; more are forgotten, oldest first. */
 const mostCases = 8;
+
+/** The clock of a log that cannot be waited for is not corrected: what it tells may seem to have happened when it was read. */
+const logClockErrorMs = 1_000;
 
 /** The cases of one container's lives. */
 interface Lives {
@@ -45,15 +49,18 @@ export class LifeCases {
     return (pid !== undefined && cases.findLast((open) => mainPidIn(open) === pid)) || grouped;
   }
 
-  /** That of the life in which the victim died, which can be one that nobody else has told of. */
-  ofVictim({ victim, atMs }: VictimLogged, container: Container): Case {
+  /** That of the life in which the victim died, which can be one that nobody else has told of. `present`: where it is now. */
+  ofVictim({ victim, atMs }: VictimLogged, container: Container, present?: Case): Case {
     const lives = this.#livesOf(container);
     const { cases } = lives;
     const byPid = cases.findLast((open) => mainPidIn(open) === victim.pid);
     if (byPid !== undefined) return byPid;
-    const newest = cases.at(-1)!;
-    if (atMs > overAtMs(newest) + clockGrainMs) return this.#push(lives, container);
-    return cases.findLast((open, index) => !isBefore(atMs, open, cases[index - 1])) ?? cases[0]!;
+    const byTime = cases.findLast((open, index) => !isBefore(atMs, open, cases[index - 1])) ?? cases[0]!;
+    const lacks = (open: Case): boolean => lacksVictim(open, open === present ? 1 : 0);
+    if (lacks(byTime)) return byTime;
+    const lacking = cases.findLast((open) => lacks(open) && isNear(atMs, open));
+    if (lacking !== undefined) return lacking;
+    return atMs > overAtMs(cases.at(-1)!) + clockGrainMs ? this.#push(lives, container) : byTime;
   }
 
   /** All of a container, newest first. */
@@ -173,16 +180,29 @@ function mainPidIn({ life, mainPid }: Case): number | undefined {
   return life?.pid ?? mainPid;
 }
 
-/** When nobody can have died in this life any more, as far as that is known. */
-function overAtMs({ ended, group }: Case): number {
-  return Math.min(ended?.atMs ?? Infinity, group?.goneAtMs ?? Infinity);
+/** Whether a kill of this life is known, or likely, that the log has named nobody for, were it not for so many `besides`. */
+function lacksVictim(open: Case, besides: number): boolean {
+  const { counted, named, toldUnnamed, ended, endTold, initKilled } = open;
+  if (countUnnamed(open) + toldUnnamed + besides > 0) return true;
+  const isUnexplained = ended?.life.exitCode === exitCodeOfSigkill && !endTold && initKilled === undefined;
+  return isUnexplained && counted.length + named.length === 0;
+}
+
+/** Whether a victim died in this life, or so soon before or after it that the log's clock may be wrong. */
+function isNear(atMs: number, open: Case): boolean {
+  return atMs <= overAtMs(open) + logClockErrorMs && atMs >= (beganAtMs(open) ?? -Infinity) - logClockErrorMs;
 }
 
 /** Whether a victim died before this life began, as far as its begin is known. */
-function isBefore(atMs: number, { life, group }: Case, previous: Case | undefined): boolean {
+function isBefore(atMs: number, open: Case, previous: Case | undefined): boolean {
   if (previous !== undefined && atMs > overAtMs(previous) + clockGrainMs) return false;
-  const beganAtMs = Math.min(life?.startedAtMs ?? Infinity, group?.fresh === true ? group.atMs : Infinity);
-  return beganAtMs !== Infinity && atMs < beganAtMs;
+  return atMs < (beganAtMs(open) ?? -Infinity);
+}
+
+/** As far as it is known. */
+function beganAtMs({ life, group }: Case): number | undefined {
+  const atMs = Math.min(life?.startedAtMs ?? Infinity, group?.fresh === true ? group.atMs : Infinity);
+  return atMs === Infinity ? undefined : atMs;
 }
 
 /** A group that was made after the end of a life is not that life's. */

@@ -1,5 +1,6 @@
 import { hintOf, isCounted, type Case } from './case.ts';
 import { causeOfScope, tellEnd } from './exit-cause.ts';
+import { idOfCounted } from './incident-id.ts';
 import type { Evidence, ExitCause, Incident, OomKill } from './incident.ts';
 import type { Instant } from './instant.ts';
 import type { Ledger } from './ledger.ts';
@@ -47,12 +48,15 @@ function tellOtherKill(open: Case, evidence: Evidence[], otherwise: ExitCause = 
 function tellInferred(open: Case, now: Instant, evidence: Evidence[]): Incident[] {
   const { container, ended } = open;
   const atMs = hintOf(open, ended!.atMs) ?? ended!.atMs;
+  // The log may name it yet.
+  open.toldUnnamed++;
+  open.unnamedBeforeMs = Math.max(open.unnamedBeforeMs, ended!.atMs);
   const kill: OomKill = {
     kind: 'oom_kill',
     container,
     atMs,
     observedAtMs: now.wallMs,
-    incidentId: `${container.id.slice(0, 12)}-${Math.round(atMs * 1000).toString(36)}-0`,
+    incidentId: idOfCounted(container, { atMs }, 0),
     victim: 'init',
     scope: 'unknown',
     evidence,

@@ -730,6 +730,36 @@ describe('Correlator', () => {
       }
     });
 
+    it('tells one kill of one life for a victim that the log names with a time after its end', () => {
+      const unknownPid = [appeared(900), started(1000), kernelTotal(1002, 40)];
+      const endings: [Observation[], number][] = [
+        [[counted(5000), exited(5010, 137)], 5110],
+        [[counted(5000), exited(5010, 137), gone(5012)], 5300],
+        [[exited(5010, 137), gone(5012), kernelTotal(5013, 41)], 5300],
+        [[counted(5000), exited(5010, 1), gone(5012)], 5900],
+      ];
+      for (const [ending, atMs] of endings) {
+        const orders = [
+          [...ending, named(atMs, 71)],
+          [...ending.slice(0, 1), named(atMs, 71), ...ending.slice(1)],
+          [ending[1]!, named(atMs, 71), ending[0]!, ...ending.slice(2)],
+        ];
+        for (const [index, order] of orders.entries()) {
+          for (const settlesBefore of [false, true]) {
+            const receiver = makeReceiver({ isKernelLogUp: true });
+            for (const observation of unknownPid) receiver.take(observation);
+            const told = order.flatMap((observation) => [
+              ...(settlesBefore && observation.kind === 'oom_victim' ? receiver.settle(11_900) : []),
+              ...receiver.take(observation, settlesBefore ? 12_000 : 6_000),
+            ]);
+            told.push(...receiver.settle(60_000));
+            const kills = told.filter(({ kind }) => kind === 'oom_kill').length;
+            assert.equal(kills, 1, `${atMs} ${index} ${settlesBefore} ${told.map(summarize).join()}`);
+          }
+        }
+      }
+    });
+
     it('does not wait where no other container can have the kill that a held back report is of', () => {
       const inBoth = [kernelTotal(5000, 41), counted(5000), mainProcess(5002, true), strayOf(4999, 71)];
       for (const observations of [inBoth, inBoth.toReversed()]) {
@@ -860,6 +890,14 @@ describe('Correlator', () => {
         'exit completed completed',
         'node_oom_kill unknown',
       ]);
+    });
+
+    it('does not take a process that died long ago for a main process that has its pid by now', () => {
+      const told = tellWith(seen(3_600_000, { startedAtMs: 3_600_000, pid: 80 }), strayOf(2000, 80));
+      assert.deepEqual(
+        told.filter((incident) => incident.startsWith('oom_kill')),
+        [],
+      );
     });
 
     it("believes what was seen in a container inside another before the list of the outer one's tasks", () => {
