@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -181,6 +183,47 @@ describe('the k8s_attributes processor with a real API server', requires('kubern
     } finally {
       await second.stop();
     }
+  });
+
+  it('is in the bundle as it is in the sources', requires('bundle'), async () => {
+    const folder = dirname(api.caFile);
+    writeFileSync(join(folder, 'token'), await node.makeToken());
+    const config = {
+      receivers: { container_lifecycle: null },
+      processors: {
+        k8s_attributes: {
+          endpoint: api.url,
+          ca_file: api.caFile,
+          token_file: join(folder, 'token'),
+        },
+      },
+      exporters: { debug: null },
+      service: {
+        telemetry: { metrics: { level: 'none' } },
+        pipelines: Object.fromEntries(
+          ['metrics', 'logs'].map((signal) => [
+            signal,
+            { receivers: ['container_lifecycle'], processors: ['k8s_attributes'], exporters: ['debug'] },
+          ]),
+        ),
+      },
+    };
+    const child = spawn('dist/main.mjs', ['--config', `yaml:${JSON.stringify(config)}`], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, K8S_NODE_NAME: node.nodeName },
+    });
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    const exited = once(child, 'exit');
+    try {
+      await eventually('it knows the pods', () => stderr.includes(KNOWS) || undefined, 20);
+    } finally {
+      child.kill('SIGTERM');
+      await exited;
+    }
+    assert.equal(child.exitCode, 0, stderr);
+    // One watch for both pipelines.
+    assert.equal(stderr.split(KNOWS).length, 2);
   });
 
   it('says which file is wrong where another authority has signed the certificate', async () => {

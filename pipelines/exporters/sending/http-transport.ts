@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { SignalKind } from '../../component.ts';
 import { ThrottledError } from '../../errors.ts';
+import { loadUndici } from '../../undici.ts';
 import { compress, type Compression } from './compression.ts';
 import { parseRetryAfter } from './retry-after.ts';
 import { readRpcStatus } from './rpc-status.ts';
@@ -52,7 +53,7 @@ export class HttpTransport implements Transport {
 
   async open(): Promise<void> {
     const { tls, proxyUrl } = this.#config;
-    const { EnvHttpProxyAgent } = await import('undici');
+    const { EnvHttpProxyAgent } = await loadUndici();
     const connect = {
       ...(await loadTls(tls)),
       rejectUnauthorized: !tls.insecure_skip_verify,

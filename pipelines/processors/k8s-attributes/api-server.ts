@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Dispatcher } from 'undici';
 import { parseRetryAfter } from '../../exporters/sending/retry-after.ts';
+import { loadUndici } from '../../undici.ts';
 
 /** Where the API server is, and how it and we are known to each other. */
 export interface ApiServerConfig {
@@ -100,7 +101,7 @@ export class ApiServer {
     const ca = url.startsWith('https:') ? await readText('ca_file', caFile) : undefined;
     if (this.#connection !== undefined && this.#connection.ca === ca) return this.#connection.dispatcher;
     await this.close();
-    const { Agent } = await import('undici');
+    const { Agent } = await loadUndici();
     // Never through a proxy: those of the environment are for what is outside of the cluster.
     const dispatcher = new Agent({ connect: { ...(ca !== undefined && { ca }) }, allowH2: false });
     this.#connection = { ca, dispatcher };
