@@ -91,6 +91,14 @@ export class Ledger {
     this.#aheadUntilMs = now.monotonicMs + openForMs;
   }
 
+  /** So many kills that were accounted for are to be accounted for anew: for another container. */
+  reopen(kills: number, now: Instant): void {
+    if (this.#total === undefined) return;
+    const ahead = Math.min(kills, this.#ahead);
+    this.#ahead -= ahead;
+    if (kills > ahead) this.#open.push({ wallMs: now.wallMs, monotonicMs: now.monotonicMs, kills: kills - ahead });
+  }
+
   /**
    * Takes one kill that nothing has explained yet and that was counted between two moments of the wall clock, for a
    * container whose own counter is lost. False if there is none.

@@ -150,7 +150,7 @@ export class LostKills {
     if (memcg === undefined) return [];
     if (this.#places.of(container.id) === undefined) this.#places.learn(container.id, memcg);
     if (container.memcg !== undefined) return [];
-    return [...this.#match(now), ...this.#takeBack(memcg, container, now)];
+    return [...this.#takeBack(memcg, container, now), ...this.#match(now)];
   }
 
   /** Tells what has waited long enough, or gives it to its container. */
@@ -219,6 +219,7 @@ export class LostKills {
     if (outer === undefined) guess!.processes--;
     this.#given(other);
     const atMs = takeCounted(this.#caseOf(other)!);
+    this.#ledger.reopen(1, now);
     return this.#give({ memcg: other.memcg ?? '', atMs, oomKills: 1, processes: 1, group: false }, container, 1, now);
   }
 
@@ -274,9 +275,12 @@ export class LostKills {
     return this.#cases.observe(counted, container, now);
   }
 
-  /** Containers below a group whose own groups are gone. */
+  /** Containers whose own groups are gone, and of which a group is the next one around whose counter has their kills. */
   #goneBelow(memcg: string, ids: readonly string[] = []): Container[] {
-    return this.#goneOf([...new Set([...ids, ...this.#places.below(memcg)])]);
+    return this.#goneOf([...new Set([...ids, ...this.#places.below(memcg)])]).filter(
+      (container) =>
+        !this.#outerOf(this.#places.of(container.id) ?? '', container).some((outer) => isThere(outer, memcg)),
+    );
   }
 
   #goneOf(ids: readonly string[]): Container[] {
@@ -327,6 +331,11 @@ export class LostKills {
     const cases = this.#cases.of(container);
     return cases.find(({ group }) => group !== undefined) ?? cases[0];
   }
+}
+
+/** Whether a container's group is there, below another group. */
+function isThere({ memcg }: Container, group: string): boolean {
+  return memcg !== undefined && isBelow(memcg, group);
 }
 
 /** A kill of this case was told that the log has not named: it is this one's. */

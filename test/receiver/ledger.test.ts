@@ -66,6 +66,20 @@ describe('Ledger', () => {
     assert.equal(ledger.takeOne(wallMs, wallMs), true);
   });
 
+  it('takes back what was accounted for, whether the total showed it by then or not', () => {
+    for (const ahead of [false, true]) {
+      const ledger = new Ledger();
+      ledger.count(5, at(0));
+      if (!ahead) ledger.count(6, at(10));
+      ledger.account(1, at(20));
+      ledger.reopen(1, at(30));
+      if (ahead) ledger.count(6, at(40));
+      assert.equal(ledger.openKills, 1);
+      ledger.account(1, at(50));
+      assert.ok(ledger.isBalanced);
+    }
+  });
+
   it('does not give away a kill that was called unattributed long ago', () => {
     const ledger = new Ledger();
     ledger.count(0, at(0));
