@@ -214,6 +214,7 @@ export class Cases {
 
   #countKills(rise: OomKillsCounted, container: Container, now: Instant): Incident[] {
     const open = this.#lives.ofGroup(container);
+    forgetFuture(open, now);
     const counted = countProcesses(rise);
     if (now.monotonicMs > (open.uncountedUntilMs ?? Infinity)) open.toldUncounted = 0;
     const told = Math.min(open.toldUncounted, counted.processes);
@@ -227,6 +228,7 @@ export class Cases {
 
   #nameVictim(logged: VictimLogged, container: Container, now: Instant): Incident[] {
     const open = this.#lives.ofVictim(logged, container);
+    forgetFuture(open, now);
     const isOfTold = logged.atMs <= open.unnamedBeforeMs + clockGrainMs || logged.atMs > overAtMs(open);
     if (open.toldUnnamed > 0 && isOfTold) {
       open.toldUnnamed--;
@@ -285,4 +287,10 @@ export class Cases {
     open.endTold = true;
     return end === 'unexplained' ? explainSigkill(open, this.#ledger, now) : [end];
   }
+}
+
+/** The clock was set back: what lies in the future now was seen before a kill that comes, not after it. */
+function forgetFuture(open: Case, { wallMs }: Instant): void {
+  if (open.mainProcess !== undefined && open.mainProcess.atMs > wallMs) open.mainProcess = undefined;
+  if (open.unnamedBeforeMs > wallMs) Object.assign(open, { toldUnnamed: 0, unnamedBeforeMs: -Infinity });
 }

@@ -60,8 +60,8 @@ export const causeOfScope: Record<LimitScope, ExitCause> = {
  */
 function decideAsked({ container, ended, signals, stopped }: Case, due: boolean): 'stop' | 'kill' | 'wait' | undefined {
   if (stopped) return 'stop';
-  const recent = signals.filter(({ atMs }) => ended !== undefined && ended.atMs - atMs <= signalExplainsExitForMs);
-  const exitCode = ended?.life.exitCode;
+  const recent = signals.filter(({ atMs }) => Math.abs(ended!.atMs - atMs) <= signalExplainsExitForMs);
+  const { exitCode } = ended!.life;
   // Which signal it was Podman does not tell: the one that ended the process, then.
   const sent = recent.map(({ signal = exitCode === exitCodeOfSigkill ? SIGKILL : SIGTERM }) => signal);
   const ending = sent.filter((signal) => endingSignals.has(signal) || exitCode === 128 + signal);

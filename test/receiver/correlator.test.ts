@@ -33,10 +33,15 @@ function makeReceiver({ isRuntimeUp = true, isKernelLogUp = false, isBeginning =
     isKernelLogUp: () => isKernelLogUp,
     isBeginning: () => isBeginning(),
   });
-  const at = (monotonicMs: number) => ({ wallMs: monotonicMs, monotonicMs });
+  const at = (monotonicMs: number, wallMs = monotonicMs) => ({ wallMs, monotonicMs });
+  let latestMs = -Infinity;
   return {
     ledger: correlator.ledger,
-    take: (observation: Observation, nowMs = observation.atMs) => correlator.take(observation, at(nowMs)),
+    /** Where nothing else is said it comes when it was seen, or after the one before. */
+    take: (observation: Observation, nowMs = Math.max(latestMs, observation.atMs), wallMs?: number) => {
+      latestMs = nowMs;
+      return correlator.take(observation, at(nowMs, wallMs));
+    },
     settle: (nowMs = Infinity): Incident[] => correlator.cases.settle(at(nowMs)),
     get dueAtMs() {
       return correlator.cases.dueAtMs;
@@ -514,6 +519,33 @@ describe('Correlator', () => {
         },
       ),
     );
+  });
+
+  it('takes nothing that was seen before the clock was set back for what came after a kill', () => {
+    const hourMs = 3_600_000;
+    const receiver = makeReceiver();
+    for (const observation of [...running, counted(hourMs), mainProcess(hourMs + 5, true)]) receiver.take(observation);
+    const after = [counted(9000), exited(9010, 137)].map((observation) => [observation, 2 * hourMs] as const);
+    const told = after.flatMap(([observation, nowMs]) => receiver.take(observation, nowMs, observation.atMs));
+    assert.deepEqual(told.map(summarize), ['oom_kill init', 'exit oom_killed oom_container']);
+  });
+
+  it('names a kill that comes after one that was told unnamed and before which the clock was set back', () => {
+    const hourMs = 3_600_000;
+    const receiver = makeReceiver({ isKernelLogUp: true });
+    const before = [...running, counted(hourMs), mainProcess(hourMs + 5, true)];
+    for (const observation of before) receiver.take(observation);
+    assert.deepEqual(receiver.settle(hourMs + 5000).map(summarize), ['oom_kill child']);
+    const after = [victimOf(id, 9000, 71), counted(9001), mainProcess(9005, true)];
+    const told = after.flatMap((observation) => receiver.take(observation, 2 * hourMs, observation.atMs));
+    assert.deepEqual(
+      told.map((incident) => incident.kind === 'oom_kill' && incident.named?.victim.pid),
+      [71],
+    );
+  });
+
+  it('does not take a signal from before the clock was set back for what ended a life', () => {
+    assert.deepEqual(tell(...running, signalled(3_600_000, 15), exited(5000, 2)), ['exit error app_error']);
   });
 
   it('keeps nothing of a container that is told and removed', () => {
