@@ -35,6 +35,14 @@ export const groupScenarios: Scenario[] = [
     lost: withoutRuntime,
     run: killAndRemove,
   },
+  {
+    // The counter of its pod keeps the kill.
+    name: 'group removed 1 ms after the kill, kernel log unreadable',
+    needs: ['cgroup v2'],
+    observer: { receiver: { sources: { docker: noDocker } }, through: withoutSyslog, works: ['memcg'] },
+    lost: { ...withoutNames, what: 'who died, whether it was the main process, and whose limit it was', role: true },
+    run: killAndRemove,
+  },
   { name: 'hostile process names', run: killHostileNames },
   { name: 'oom_kill_disable', needs: ['cgroup v1', 'stuck'], run: disableKills },
   { name: 'unkillable task', needs: ['a machine of its own', 'stuck'], run: beUnkillable },
