@@ -6,6 +6,8 @@ import type { Process } from '../grpc/generated/containerd/task_pb.ts';
 import { Tasks } from '../grpc/generated/containerd/tasks-service_pb.ts';
 import type { EnvelopeSchema } from '../grpc/generated/containerd/types_pb.ts';
 import { Version } from '../grpc/generated/containerd/version-service_pb.ts';
+import { ContainerState, RuntimeService } from '../grpc/generated/cri/cri_pb.ts';
+import { isDaemonTime } from './daemon-time.ts';
 import { topicsFollowed } from './containerd-event.ts';
 
 /** One event as containerd sends it. */
@@ -54,6 +56,25 @@ export class ContainerdApi {
   async tasks(namespace: string, signal: AbortSignal): Promise<readonly Process[]> {
     const { tasks } = await this.#client.unary(Tasks.method.list, {}, { ...this.#in(namespace), signal });
     return tasks;
+  }
+
+  /**
+   * How a container ended, as the CRI plugin wrote it down for the kubelet, whom it serves at the same socket. Undefined
+   * where it does not know the exit code, does not answer, or is not there.
+   */
+  async endInCri(containerId: string, signal: AbortSignal): Promise<{ atMs: number; exitCode: number } | undefined> {
+    try {
+      const options = { timeoutMs: this.#timeoutMs, signal };
+      const { status } = await this.#client.unary(RuntimeService.method.containerStatus, { containerId }, options);
+      if (status?.state !== ContainerState.CONTAINER_EXITED) return undefined;
+      const { exitCode, reason } = status;
+      const atMs = Number(status.finishedAt) / 1e6;
+      // 255 stands for one that it does not know, with the reason Unknown, or OOMKilled once that event has come.
+      const isKnown = exitCode !== 255 || reason === 'Error';
+      return isKnown && isDaemonTime(atMs) ? { atMs, exitCode } : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   close(): void {

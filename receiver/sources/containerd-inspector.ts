@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../pipelines/errors.ts';
 import { identifyMemcg } from '../cgroup/identity.ts';
 import { readMemcgOf } from '../cgroup/process-memcg.ts';
@@ -22,7 +23,7 @@ export interface SubscriptionSettings {
   hostRoot: string;
   /** A container that ended longer ago than this when it is first seen is nothing to us. */
   graceMs: number;
-  /** How long an end that was missed waits for the shim to tell of it again. */
+  /** How long an end that was missed waits for somebody who knows its exit code. */
   retoldWithinMs: number;
   clock: () => number;
   onBadInput: OnBadInput;
@@ -32,6 +33,9 @@ export interface SubscriptionSettings {
 }
 
 const mostInspectionsWaiting = 1000;
+
+/** How often it is asked for an end that nobody knows yet. */
+const askAgainMs = 500;
 
 /** A life that began later than the one we know, by more than clocks and /proc differ over time, is another. */
 const sameLifeMs = 5_000;
@@ -93,7 +97,7 @@ export class ContainerdInspector {
         if (!isTold) untold.set(container.id, memory.get(container.id)!);
       }
     }
-    this.#endUntold(untold);
+    void this.#findEnds(untold);
     for (const containerId of before) {
       const isGone = memory.delete(containerId)?.told === true;
       if (isGone) emit({ kind: 'container_removed', containerId, atMs: clock() });
@@ -151,24 +155,34 @@ export class ContainerdInspector {
   }
 
   /**
-   * They ran when we last knew, and their tasks are gone. A shim tells containerd again, when that is back, what happened
-   * in between, and so we learn the exit code in a moment; else nobody knows it any more.
+   * They ran when we last knew, and their tasks are gone, and with them what containerd knew of their ends. The CRI plugin
+   * may know more, once it has begun; and a shim whose containerd was away tells it again what happened meanwhile, also
+   * where containerd (1.7, 2.1) has cleared away its task, exit code and all, as it began.
    */
-  #endUntold(containers: ReadonlyMap<string, RememberedContainer>): void {
-    const { memory, clock, retoldWithinMs, signal } = this.#settings;
-    if (containers.size === 0) return;
+  async #findEnds(untold: Map<string, RememberedContainer>): Promise<void> {
+    const { api, memory, clock, retoldWithinMs, signal } = this.#settings;
     const missedAtMs = clock();
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop);
-      for (const [containerId, known] of containers) {
-        const isUntold = known.endedAtMs === undefined && (known.startedAtMs ?? 0) < missedAtMs;
-        if (!isUntold || memory.get(containerId) !== known) continue;
-        known.endedAtMs = missedAtMs;
-        this.tell(containerId, known);
+    const untilMs = performance.now() + retoldWithinMs;
+    while (untold.size > 0 && !signal.aborted) {
+      const isLast = performance.now() >= untilMs;
+      for (const [containerId, known] of untold) {
+        const end = await api.endInCri(containerId, signal);
+        const isTold = known.endedAtMs !== undefined || (known.startedAtMs ?? 0) >= missedAtMs;
+        const isOurs = !isTold && !signal.aborted && memory.get(containerId) === known;
+        if (isOurs && (end !== undefined || isLast)) this.#tellEnd(containerId, known, end ?? { atMs: missedAtMs });
+        if (!isOurs || end !== undefined || isLast) untold.delete(containerId);
       }
-    }, retoldWithinMs);
-    const stop = (): void => clearTimeout(timer);
-    signal.addEventListener('abort', stop, { once: true });
+      if (untold.size > 0) await sleep(askAgainMs, undefined, { signal }).catch(() => {});
+    }
+  }
+
+  #tellEnd(
+    containerId: string,
+    known: RememberedContainer,
+    { atMs, exitCode }: { atMs: number; exitCode?: number },
+  ): void {
+    Object.assign(known, { endedAtMs: Math.max(atMs, known.startedAtMs ?? 0), exitCode });
+    this.tell(containerId, known);
   }
 
   /** containerd does not tell when a task was started, but the process has its begin, and a container that of its making. */

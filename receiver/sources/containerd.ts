@@ -1,5 +1,5 @@
 import type { Emit } from '../observation.ts';
-import type { Source } from '../source.ts';
+import { NothingToObserveError, type Source } from '../source.ts';
 import type { OnBadInput } from './bad-input.ts';
 import { ContainerdApi } from './containerd-api.ts';
 import { ContainerdMemory, type KnownContainer } from './containerd-memory.ts';
@@ -15,8 +15,8 @@ export interface ContainerdSourceOptions extends SocketSearch {
   /** A container that ended longer ago than this when it is first seen is nothing to us. Default: 5 minutes. */
   graceMs?: number;
   /**
-   * How long the end of a container that was missed waits for its shim to tell of it again, which a shim tries five
-   * times, after 1 to 5 seconds (containerd, runtime/v2/shim/publisher.go). Default: 6 s.
+   * How long the end of a container that was missed waits for its exit code: until the CRI plugin has begun, or a shim
+   * tells again, which it tries five times, after 1 to 5 seconds (containerd, runtime/v2/shim/publisher.go). Default: 6 s.
    */
   retoldWithinMs?: number;
   /** The present time in milliseconds since the epoch. */
@@ -67,12 +67,20 @@ export class ContainerdSource implements Source {
     this.#memory.resume(containers);
   }
 
+  /** Containers that it remembers. */
+  get remembered(): number {
+    return this.#memory.ids().size;
+  }
+
   async observe(emit: Emit, up: () => void, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     const { timeoutMs, hostRoot, endpoint } = this.#options;
     const found = await findContainerd({ hostRoot, endpoint: this.#socket ?? endpoint }, timeoutMs, signal);
     if (signal.aborted) return;
-    if (!found.reachable) throw new Error(found.error);
+    if (!found.reachable) {
+      const isNobodysFault = found.why === 'missing' && endpoint === undefined && this.#socket === undefined;
+      throw isNobodysFault ? new NothingToObserveError(found.error) : new Error(found.error);
+    }
     this.#socket = found.socket;
     const api = new ContainerdApi(found.socket, timeoutMs);
     // Ends all that belongs to this subscription, whatever was the end of it.

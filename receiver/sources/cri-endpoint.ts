@@ -6,6 +6,7 @@ import { RuntimeService } from '../grpc/generated/cri/cri_pb.ts';
 import type { RuntimeName } from '../observation.ts';
 import { NothingToObserveError } from '../source.ts';
 import { printable } from './bad-input.ts';
+import { containerdSockets } from './runtime-sockets.ts';
 
 /** Where a runtime that serves the CRI is looked for. */
 export interface CriSearch {
@@ -27,14 +28,7 @@ export interface CriRuntime {
 }
 
 /** CRI-O and cri-dockerd, which have no other way for us, before the containerd of each distribution. */
-const usualSockets = [
-  '/run/crio/crio.sock',
-  '/run/cri-dockerd.sock',
-  '/run/containerd/containerd.sock',
-  '/run/k3s/containerd/containerd.sock',
-  '/run/k0s/containerd.sock',
-  '/var/snap/microk8s/common/run/containerd.sock',
-];
+const usualSockets = ['/run/crio/crio.sock', '/run/cri-dockerd.sock', ...containerdSockets];
 
 /** The sockets to try, best first: the one that was asked for, or those of the usual ones that are there. */
 function socketsOf({ endpoint, hostRoot }: CriSearch): string[] {

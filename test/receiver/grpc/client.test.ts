@@ -5,86 +5,38 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { create, fromBinary, toBinary, type DescMessage, type DescMethod, type MessageShape } from '@bufbuild/protobuf';
-import {
-  Server,
-  ServerCredentials,
-  status,
-  type MethodDefinition,
-  type sendUnaryData,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  type UntypedHandleCall,
-} from '@grpc/grpc-js';
+import { create } from '@bufbuild/protobuf';
+import { status } from '@grpc/grpc-js';
 import { GrpcClient, GrpcError } from '../../../receiver/grpc/client.ts';
-import { Events, type SubscribeRequest } from '../../../receiver/grpc/generated/containerd/events-service_pb.ts';
+import { Events, type SubscribeRequestSchema } from '../../../receiver/grpc/generated/containerd/events-service_pb.ts';
 import { EnvelopeSchema, type Envelope } from '../../../receiver/grpc/generated/containerd/types_pb.ts';
-import {
-  Version,
-  VersionResponseSchema,
-  type VersionResponse,
-} from '../../../receiver/grpc/generated/containerd/version-service_pb.ts';
-import type { Empty } from '../../../receiver/grpc/generated/well-known_pb.ts';
-
-type VersionCall = ServerUnaryCall<Empty, VersionResponse>;
-type SubscribeCall = ServerWritableStream<SubscribeRequest, Envelope>;
-
-/** As grpc-js wants it; the messages are coded by the independent end of protobuf-es. */
-function definitionOf<I extends DescMessage, O extends DescMessage>(
-  method: DescMethod & { input: I; output: O },
-): MethodDefinition<MessageShape<I>, MessageShape<O>> {
-  return {
-    path: `/${method.parent.typeName}/${method.name}`,
-    requestStream: false,
-    responseStream: method.methodKind === 'server_streaming',
-    requestSerialize: (message) => Buffer.from(toBinary(method.input, message)),
-    requestDeserialize: (bytes) => fromBinary(method.input, bytes),
-    responseSerialize: (message) => Buffer.from(toBinary(method.output, message)),
-    responseDeserialize: (bytes) => fromBinary(method.output, bytes),
-  };
-}
+import type { EmptySchema } from '../../../receiver/grpc/generated/well-known_pb.ts';
+import { GrpcServer, type Streaming, type Unary } from '../../helpers/grpc-server.ts';
+import { Version, VersionResponseSchema } from '../../../receiver/grpc/generated/containerd/version-service_pb.ts';
 
 describe('GrpcClient', () => {
   let folder: string;
   let socket: string;
-  let server: Server;
+  let server: GrpcServer;
   let client: GrpcClient;
-  let answerVersion: (call: VersionCall, answer: sendUnaryData<VersionResponse>) => void;
-  let answerSubscribe: (call: SubscribeCall) => void;
+  let answerVersion: Unary<typeof EmptySchema, typeof VersionResponseSchema>;
+  let answerSubscribe: Streaming<typeof SubscribeRequestSchema, typeof EnvelopeSchema>;
 
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'exit137-grpc-'));
     socket = join(folder, 'containerd.sock');
     client = new GrpcClient(socket);
-    server = await serve();
+    server = new GrpcServer()
+      .unary(Version.method.version, (call, answer) => answerVersion(call, answer))
+      .streaming(Events.method.subscribe, (call) => answerSubscribe(call));
+    await server.listen(socket);
   });
 
   afterEach(async () => {
     client.close();
-    server.forceShutdown();
+    server.stop();
     await rm(folder, { recursive: true });
   });
-
-  async function serve(): Promise<Server> {
-    const made = new Server();
-    made.addService(
-      { version: definitionOf(Version.method.version) },
-      {
-        version: ((call: VersionCall, answer: sendUnaryData<VersionResponse>) =>
-          answerVersion(call, answer)) as UntypedHandleCall,
-      },
-    );
-    made.addService(
-      { subscribe: definitionOf(Events.method.subscribe) },
-      { subscribe: ((call: SubscribeCall) => answerSubscribe(call)) as UntypedHandleCall },
-    );
-    await new Promise<void>((resolve, reject) => {
-      made.bindAsync(`unix://${socket}`, ServerCredentials.createInsecure(), (error) =>
-        error === null ? resolve() : reject(error),
-      );
-    });
-    return made;
-  }
 
   const envelope = (topic: string): Envelope => create(EnvelopeSchema, { topic });
 
@@ -127,7 +79,7 @@ describe('GrpcClient', () => {
   it('rejects where there is no socket, nobody listens or the peer speaks something else, and works once it is there', async () => {
     answerVersion = (_call, answer) => answer(null, create(VersionResponseSchema, { version: '2.1.4' }));
     const ask = () => client.unary(Version.method.version, {}, { timeoutMs: 5_000 });
-    server.forceShutdown();
+    server.stop();
     await rm(socket, { force: true });
     await assert.rejects(ask(), { code: 'UNAVAILABLE' });
     const other = createServer((connection) => connection.end('HTTP/1.1 400 Bad Request\r\n\r\n')).listen(socket);
@@ -135,7 +87,7 @@ describe('GrpcClient', () => {
     await assert.rejects(ask(), { name: 'GrpcError' });
     other.close();
     await once(other, 'close');
-    server = await serve();
+    await server.listen(socket);
     client.close();
     assert.equal((await ask()).version, '2.1.4');
   });
@@ -170,7 +122,7 @@ describe('GrpcClient', () => {
       call.write(envelope('/a'));
     };
     const follow = async () => {
-      for await (const _ of client.stream(Events.method.subscribe, {})) server.forceShutdown();
+      for await (const _ of client.stream(Events.method.subscribe, {})) server.stop();
     };
     await assert.rejects(follow(), { name: 'GrpcError' });
   });
