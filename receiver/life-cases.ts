@@ -79,7 +79,7 @@ export class LifeCases {
       if (isSame) return;
       // It was there before we looked: as far as anybody knows it is that of the life that is.
       lives.grouped = hasEndedBefore(told, atMs) ? this.#push(lives, container) : told;
-      lives.grouped.group = group;
+      Object.assign(lives.grouped, { group, mainPid: undefined });
       return;
     }
     if (grouped.group?.gone === false) Object.assign(grouped.group, { gone: true, goneAtMs: atMs });

@@ -323,11 +323,18 @@ export function restore(
     factsVersion: 0,
     memcgSinceMs: isSameBoot ? memcgSinceMs : undefined,
   };
-  if (container.life !== undefined && !isSameBoot) container.life.pid = undefined;
+  const restored = cases.map((open) => restoreCase(open, container));
+  if (!isSameBoot) for (const holder of [container, ...restored]) forgetPids(holder);
   if (isRunning(container)) container.lostSightAtMs = nowMs;
   // What has become of a pod's container meanwhile, its next instance tells.
   else container.goneAtMs = hasWorkloadOfPod(container) ? nowMs : (container.goneAtMs ?? nowMs);
-  return { container, cases: cases.map((open) => restoreCase(open, container)) };
+  return { container, cases: restored };
+}
+
+/** A machine that was started anew gives the same pids to others. */
+function forgetPids(holder: Container | Case): void {
+  if (holder.life !== undefined) holder.life.pid = undefined;
+  if ('mainPid' in holder) holder.mainPid = undefined;
 }
 
 function restoreCase(

@@ -30,6 +30,11 @@ async function makeStorage(t: TestContext): Promise<{ storage: Storage; director
   return { storage, directory, path: storage.open('state').path };
 }
 
+/** Which of a container's processes each kill was. */
+function victimsIn(told: readonly Incident[]): string[] {
+  return told.flatMap((incident) => (incident.kind === 'oom_kill' ? incident.victim : []));
+}
+
 /** One run of the parts that remember, from its start to its end. */
 function startRun(storage: Storage, boot: string = bootId) {
   const settings = makeSettings();
@@ -167,10 +172,7 @@ describe('the state', () => {
     await first.keeper.close();
     const second = startRun(storage);
     const told = second.take(victimOf(idOf(1), 55, 4711), victimOf(idOf(1), 56, 4712));
-    assert.deepEqual(
-      told.map((incident) => incident.kind === 'oom_kill' && incident.victim),
-      ['init', 'child'],
-    );
+    assert.deepEqual(victimsIn(told), ['init', 'child']);
     await second.keeper.close();
   });
 
@@ -192,6 +194,35 @@ describe('the state', () => {
       told.map((incident) => (incident.kind === 'oom_kill' ? `oom_kill ${incident.victim}` : incident.kind)),
       ['exit', 'restart', 'oom_kill init'],
     );
+    await second.keeper.close();
+  });
+
+  it('has the main process of a group known that was made meanwhile, not that of the one before', async (t) => {
+    const { storage } = await makeStorage(t);
+    const first = startRun(storage);
+    const { appeared, counted, processes, exited } = observationsOf(idOf(1));
+    first.take(appeared(10), processes(11, 4711));
+    await first.keeper.close();
+    const second = startRun(storage);
+    const atMs = Date.now();
+    const told = second.take(appeared(atMs - 100, false), processes(atMs - 90, 812), counted(atMs - 50));
+    told.push(...second.take(victimOf(idOf(1), atMs - 51, 812), exited(atMs - 40, 137)));
+    assert.deepEqual(victimsIn(told), ['init']);
+    await second.keeper.close();
+  });
+
+  it('of another boot has nobody taken for the main process that had the same pid', async (t) => {
+    const { storage } = await makeStorage(t);
+    const first = startRun(storage);
+    const { appeared, processes, exited, started, mainProcess } = observationsOf(idOf(1));
+    first.take(appeared(10), processes(11, 4711), exited(60, 0));
+    first.correlator.settle({ wallMs: 1000, monotonicMs: Infinity });
+    await first.keeper.close();
+    const second = startRun(storage, 'another');
+    const atMs = Date.now();
+    const told = second.take(started(atMs - 30), victimOf(idOf(1), atMs - 20, 4711), mainProcess(atMs - 10, true));
+    told.push(...second.correlator.settle({ wallMs: atMs, monotonicMs: Infinity }));
+    assert.deepEqual(victimsIn(told), ['child']);
     await second.keeper.close();
   });
 
