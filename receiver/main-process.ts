@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readProcesses } from './cgroup/process-list.ts';
 
 /** Bit of SIGKILL in the masks of /proc/<pid>/status: signal n is bit n − 1. */
 const sigkillBit = 1n << 8n;
@@ -157,21 +156,20 @@ export function isProcessRunning(rootPath: string, pid: number): boolean {
   }
 }
 
-/** So many processes of a group are looked at. */
+/** So many processes are looked at. */
 const mostProcesses = 64;
 
 /**
- * The main process among those of a container's group, for when no runtime tells it: the first process of a PID
- * namespace. Where containers are nested, the one that the least namespaces lie around. Undefined where there is none:
- * it has ended, or the container shares the host's namespace, or ours is not the host's.
+ * The main process among those of a container, by their host pids, for when no runtime tells it: the first process of a
+ * PID namespace. Where containers are nested, the one that the least namespaces lie around. Undefined where there is
+ * none: it has ended, or the container shares the host's namespace.
  *
  * Line read from /proc/<pid>/status (proc_pid_status(5)): the pid in each namespace, the innermost last.
  *
  *     NSpid:	4711	1
  */
-export function findMainProcess(rootPath: string, groupDir: string): number | undefined {
-  const { pids } = readProcesses(groupDir, mostProcesses);
-  const firsts = pids.flatMap((pid) => {
+export function findMainProcess(rootPath: string, pids: readonly number[]): number | undefined {
+  const firsts = pids.slice(0, mostProcesses).flatMap((pid) => {
     const namespaces = readNamespacePids(rootPath, pid);
     return namespaces.length > 1 && namespaces.at(-1) === '1' ? [{ pid, depth: namespaces.length }] : [];
   });

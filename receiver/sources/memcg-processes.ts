@@ -1,4 +1,5 @@
 import { readProcesses, type ProcessList } from '../cgroup/process-list.ts';
+import { isInOwnPidNamespace, ProcessScan } from '../cgroup/process-scan.ts';
 import type { CgroupNode } from '../cgroup/tree.ts';
 import { findMainProcess } from '../main-process.ts';
 import type { Emit } from '../observation.ts';
@@ -33,6 +34,8 @@ interface Sighting {
  */
 export class ProcessSightings {
   readonly #hostRoot: string;
+  /** Where cgroup.procs does not list the node's processes. */
+  readonly #scan: ProcessScan | undefined;
   readonly #emit: Emit;
   readonly #onBadInput: OnBadInput;
   readonly #sightings = new Map<ContainerGroup, Sighting>();
@@ -42,6 +45,7 @@ export class ProcessSightings {
 
   constructor(hostRoot: string, emit: Emit, onBadInput: OnBadInput) {
     this.#hostRoot = hostRoot;
+    this.#scan = isInOwnPidNamespace(hostRoot) ? new ProcessScan(hostRoot) : undefined;
     this.#emit = emit;
     this.#onBadInput = onBadInput;
   }
@@ -77,9 +81,9 @@ export class ProcessSightings {
     const sighting = this.#sightings.get(group);
     const atMs = Date.now();
     if (sighting === undefined || Math.abs(atMs - sighting.toldAtMs) < tellsEveryMs) return;
-    const { pids, isCut } = listProcesses(group.node);
+    const { pids, isCut } = this.#scan?.processesOf(group.containerId, mostProcesses) ?? listProcesses(group.node);
     if (isCut) this.#onBadInput('more processes in a container than are looked at', printable(group.node.path));
-    if (pids.length > 0) sighting.mainPid ??= this.#findMain(group.node);
+    if (pids.length > 0) sighting.mainPid ??= findMainProcess(this.#hostRoot, pids);
     const { mainPid } = sighting;
     if (mainPid !== undefined || --sighting.looksForMain <= 0) this.#withoutMain.delete(group);
     if (pids.length === 0) return;
@@ -93,19 +97,9 @@ export class ProcessSightings {
     this.#sightings.clear();
     this.#withoutMain.clear();
   }
-
-  #findMain(node: CgroupNode): number | undefined {
-    // crun puts the processes of a container into a group of their own below it.
-    const dirs = [node, ...node.children.values()].map(({ dir }) => dir);
-    for (const dir of dirs) {
-      const pid = findMainProcess(this.#hostRoot, dir);
-      if (pid !== undefined) return pid;
-    }
-    return undefined;
-  }
 }
 
-/** Those in a group and in the groups below it that are no containers of their own. */
+/** Those in a group and in the groups below it that are no containers of their own: crun makes one for the container's. */
 function listProcesses(group: CgroupNode): ProcessList {
   const all: ProcessList = { pids: [], isCut: false };
   let groups = 0;
