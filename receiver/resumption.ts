@@ -95,7 +95,7 @@ function setAside(file: StateFile): { moved_to: string } | { not_moved: string }
 
 /** The state of the node at this moment, but for its containers. */
 function nodeStateOf(
-  { correlator, memcg, kernelLog, docker }: Rememberers,
+  { correlator, memcg, kernelLog, docker, cri }: Rememberers,
   { bootId, countedSinceMs }: Circumstances,
 ): NodeState {
   const { open, ...ledger } = correlator.ledger.state;
@@ -103,6 +103,7 @@ function nodeStateOf(
     bootId,
     log: kernelLog?.position(),
     eventsSinceMs: docker?.resumesAtMs,
+    polledAtMs: cri?.polledAtMs,
     knowsAllGroups: memcg?.knowsAll === true,
     ledger: { ...ledger, open: [...open] },
     countedSinceMs,
@@ -122,7 +123,7 @@ function containerStateOf({ correlator, memcg }: Rememberers, container: Contain
  * and its log have begun anew: all that they tell is to be told.
  */
 function resume({ node, containers }: State, parts: Rememberers, { bootId, hostRoot }: Circumstances): void {
-  const { table, correlator, memcg, kernelLog, docker, containerd } = parts;
+  const { table, correlator, memcg, kernelLog, docker, containerd, cri } = parts;
   const now = readClock();
   const isSameBoot = bootId !== undefined && node.bootId === bootId;
   for (const state of containers.values()) {
@@ -149,6 +150,7 @@ function resume({ node, containers }: State, parts: Rememberers, { bootId, hostR
   if (node.log !== undefined) kernelLog?.resume(node.log);
   if (node.eventsSinceMs !== undefined) docker?.resume(node.eventsSinceMs, livesOf(table, ['docker', 'podman']));
   containerd?.resume(livesOf(table, ['containerd']));
+  if (node.polledAtMs !== undefined) cri?.resume(node.polledAtMs, idsOfPods(table));
 }
 
 /** The pid of a process that has ended can be another's by now, which lives on. */
@@ -166,5 +168,12 @@ function* livesOf(
   for (const { id, runtime, life } of table.all()) {
     if (life === undefined || runtime === undefined || !runtimes.includes(runtime)) continue;
     yield { id, pid: life.pid, startedAtMs: life.startedAtMs, endedAtMs: life.endedAtMs };
+  }
+}
+
+/** Of the containers that a kubelet had made and that the CRI lists until they are removed. */
+function* idsOfPods(table: ContainerTable): Generator<string> {
+  for (const { id, runtime, pod } of table.all()) {
+    if (pod !== undefined && (runtime === 'containerd' || runtime === 'cri-o')) yield id;
   }
 }

@@ -179,6 +179,8 @@ const nodeSchema = z.object({
     .optional(),
   /** Since when the runtime's events are to be told. */
   eventsSinceMs: number.optional(),
+  /** Until when a runtime was asked over the CRI. */
+  polledAtMs: number.optional(),
   /** All groups that there were are among those of the containers. */
   knowsAllGroups: z.boolean(),
   ledger: z.object({

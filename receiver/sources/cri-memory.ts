@@ -12,6 +12,8 @@ export class CriMemory {
   readonly #told = new Map<string, Told>();
   /** A life that began later than this, and is over when it is first seen, went by between two polls: it is to be told. */
   sinceMs: number | undefined;
+  /** When the last poll began that went through. */
+  polledAtMs: number | undefined;
 
   constructor(onBadInput: OnBadInput) {
     this.#onBadInput = onBadInput;

@@ -37,7 +37,15 @@ export async function poll(settings: CriPollSettings): Promise<void> {
   tellRemoved([...sandboxes, ...containers], askedAtMs, settings);
   for (const sandbox of sandboxes) tellSandbox(sandbox, askedAtMs, settings);
   const changed = containers.filter((container) => hasChanged(container, settings));
-  await inspectAll(changed, (container) => tellContainer(container, settings));
+  const seen = new Map<Container, ContainerSeen>();
+  await inspectAll(changed, async (container) => {
+    const answer = await askStatus(container, settings);
+    if (answer !== undefined) seen.set(container, answer);
+  });
+  // A container that was restarted comes after the one in whose place it is.
+  const inOrder = [...seen].toSorted(([a], [b]) => Number(a.createdAt - b.createdAt));
+  for (const [container, answer] of inOrder) tellContainer(container, answer, settings);
+  memory.polledAtMs = askedAtMs;
 }
 
 function tellRemoved(listed: readonly { id: string }[], atMs: number, { memory, emit }: CriPollSettings): void {
@@ -66,13 +74,10 @@ function hasChanged({ id, state }: Container, { memory, onBadInput }: CriPollSet
   return state !== ContainerState.CONTAINER_UNKNOWN && memory.get(id) !== state && memory.hasRoom(id);
 }
 
-/** Asks how it stands; a container of which that cannot be learned is asked for again by the next poll. */
-async function tellContainer(listed: Container, settings: CriPollSettings): Promise<void> {
+function tellContainer({ id, state }: Container, seen: ContainerSeen, settings: CriPollSettings): void {
   const { memory, clock, graceMs, emit } = settings;
-  const known = memory.get(listed.id);
-  const seen = await askStatus(listed, settings);
-  if (seen === undefined) return;
-  memory.note(listed.id, listed.state);
+  const known = memory.get(id);
+  memory.note(id, state);
   if (seen.running || seen.finishedAtMs === undefined) {
     emit(seen);
   } else if (known !== undefined || beganSince(seen, memory)) {
@@ -84,7 +89,10 @@ async function tellContainer(listed: Container, settings: CriPollSettings): Prom
   }
 }
 
-/** Never rejects but where the runtime is gone; undefined for a container that is gone, or whose answer is of no use. */
+/**
+ * Asks how a container stands. Rejects where the runtime is gone; undefined for a container that is gone, and for one
+ * that the next poll asks for again, because the answer is of no use.
+ */
 async function askStatus(
   { id, state }: Container,
   { client, runtime, timeoutMs, clock, onBadInput, signal }: CriPollSettings,

@@ -60,6 +60,11 @@ export class CriSource implements Source {
     this.#memory.resume(sinceMs, containerIds);
   }
 
+  /** From when on a later run is to tell; undefined where the runtime was not asked. */
+  get polledAtMs(): number | undefined {
+    return this.#memory.polledAtMs;
+  }
+
   /** Something has happened on this node: asks soon, however many say so. */
   lookAt(): void {
     this.#pace.sign();

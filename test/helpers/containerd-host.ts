@@ -30,14 +30,15 @@ export async function startContainerd(programs?: string): Promise<ContainerdHost
   const unlock = await lockMachine();
   const folder = await mkdtemp(join(tmpdir(), 'exit137-containerd-'));
   const socket = join(folder, 'containerd.sock');
+  const kubelet = new Kubelet(socket, folder);
   const start = async (): Promise<void> => {
     await execute(join(runtimes, 'containerd-up.sh'), programs === undefined ? [folder] : [folder, programs]);
   };
   const down = async (): Promise<void> => {
     await execute(join(runtimes, 'containerd-down.sh'), [folder]);
+    await kubelet.removeGroups();
     unlock();
   };
-  const kubelet = new Kubelet(socket, folder);
   try {
     await start();
     await importImage(socket, programs);

@@ -111,6 +111,11 @@ export class Kubelet {
     this.#client.close();
   }
 
+  /** For when the runtime and all of its processes are gone: takes away the groups of pods that could not be removed. */
+  async removeGroups(): Promise<void> {
+    for (const { uid } of this.#pods) await removePodGroups(uid);
+  }
+
   /** Takes note that a pod is gone. */
   forget(pod: Pod): void {
     this.#pods.delete(pod);

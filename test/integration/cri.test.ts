@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { startAgent, type Agent } from '../helpers/agent.ts';
@@ -69,12 +72,11 @@ for (const [who, sources] of Object.entries(tellers)) {
     test('of containers that come and go at once each exit is told, and each once', async () => {
       const pod = await host.kubelet.runPod();
       const instances = [await pod.run(['memhog', 'exit', '3'])];
+      // Without the back-off of a kubelet, which removes those that have ended once a minute.
       for (let restarts = 1; restarts <= 4; restarts++) {
         const last = instances.at(-1)!;
         await last.ended();
         instances.push(await last.restart(['memhog', 'exit', String(3 + restarts)]));
-        // A kubelet keeps the last one that has ended.
-        await instances.at(-3)?.remove();
       }
       await instances.at(-1)!.ended();
       for (const [n, instance] of instances.entries()) {
@@ -120,11 +122,13 @@ for (const [who, sources] of Object.entries(tellers)) {
       const pod = await host.kubelet.runPod();
       const container = await pod.run(['memhog', 'sleep']);
       await agent.nextMetricsOf(container.id);
-      assert.deepEqual(agent.allMetricsOf(pod.sandboxId), []);
+      await container.stop();
+      await waitUntilTold(container, [exit(0, 'completed')]);
       await pod.remove();
-      // As a kubelet does not: without StopContainer before it.
-      await waitUntilTold(container, [exit(137, 'killed_externally')]);
-      assert.deepEqual(agent.logsOf(pod.sandboxId), []);
+      const next = await (await host.kubelet.runPod()).run(['memhog', 'sleep']);
+      await agent.nextMetricsOf(next.id);
+      await next.pod.remove();
+      assert.deepEqual([agent.allMetricsOf(pod.sandboxId), agent.logsOf(pod.sandboxId)], [[], []]);
     });
 
     /** The newest counters of a pod's container, which outlive its instances. */
@@ -150,3 +154,35 @@ function toldOf({ eventName, attributes }: ReceivedLog): Told {
     ? [eventName, attributes['process.exit.code'], attributes['container.exit.cause']]
     : [eventName, attributes['oom.victim'], attributes['oom.scope']];
 }
+
+suite('exit137 that was not running, with the source cri', requires('containerd', 'kmsg', 'bundle'), () => {
+  test('tells the exits that it missed, also of containers that it never saw, and none again', async () => {
+    const host = await startContainerd();
+    const stateFolder = await mkdtemp(join(tmpdir(), 'exit137-state-'));
+    const ofCri = { cri: { endpoint: `unix://${host.socket}` }, containerd: { enabled: false } };
+    const start = () => startAgent({ receiver: { sources: { docker: { enabled: false }, ...ofCri } }, stateFolder });
+    const agents = [await start()];
+    try {
+      await agents[0]!.observes('cri');
+      const pod = await host.kubelet.runPod();
+      const [told, known] = [await pod.run(['memhog', 'exit', '3']), await pod.run(['memhog', 'sleep'], { name: 'b' })];
+      const exitsOf = ({ id }: PodContainer) => agents.flatMap((agent) => agent.logsOf(id)).map(toldOf);
+      await eventually('the first exit is told', () => exitsOf(told).length > 0 || undefined);
+      await agents[0]!.nextMetricsOf(known.id);
+      await agents[0]!.stop();
+      await known.stop();
+      const unseen = await pod.run(['memhog', 'exit', '5'], { name: 'c' });
+      await unseen.ended();
+      agents.push(await start());
+      await eventually('the last exit is told', () => exitsOf(unseen).length > 0 || undefined);
+      const next = await pod.run(['memhog', 'sleep'], { name: 'd' });
+      await agents[1]!.nextMetricsOf(next.id);
+      const exits = [told, known, unseen].map(exitsOf);
+      assert.deepEqual(exits, [[exit(3, 'app_error')], [exit(0, 'completed')], [exit(5, 'app_error')]]);
+    } finally {
+      for (const agent of agents) await agent.close();
+      await host.stop();
+      await rm(stateFolder, { recursive: true });
+    }
+  });
+});
