@@ -214,13 +214,14 @@ describe('the state', () => {
   it('of another boot has nobody taken for the main process that had the same pid', async (t) => {
     const { storage } = await makeStorage(t);
     const first = startRun(storage);
-    const { appeared, processes, exited, started, mainProcess } = observationsOf(idOf(1));
+    const { appeared, processes, exited, seen } = observationsOf(idOf(1));
     first.take(appeared(10), processes(11, 4711), exited(60, 0));
     first.correlator.settle({ wallMs: 1000, monotonicMs: Infinity });
     await first.keeper.close();
     const second = startRun(storage, 'another');
     const atMs = Date.now();
-    const told = second.take(started(atMs - 30), victimOf(idOf(1), atMs - 20, 4711), mainProcess(atMs - 10, true));
+    const began = seen(atMs - 29, { startedAtMs: atMs - 30, pid: 812 });
+    const told = second.take(began, victimOf(idOf(1), atMs - 20, 4711));
     told.push(...second.correlator.settle({ wallMs: atMs, monotonicMs: Infinity }));
     assert.deepEqual(victimsIn(told), ['child']);
     await second.keeper.close();
