@@ -193,7 +193,8 @@ function scopeOf({ container }: Case, { counted, named }: Death): LimitScope {
 /** Whose limit was hit, in the kernel's own words. `limitBytes`: the victim's container's own limit. */
 export function scopeOfNamed({ victim }: VictimLogged, limitBytes?: number): LimitScope {
   const { invocation, memcgOom, memcg } = victim;
-  if (invocation?.constraint === 'CONSTRAINT_CPUSET') return 'cpuset';
+  // With a memory policy the process itself is kept to some nodes; there is memory on others, too.
+  if (/_(?:CPUSET|MEMORY_POLICY)$/.test(invocation?.constraint ?? '')) return 'cpuset';
   if (memcgOom === false) return 'node';
   if (invocation?.oomMemcg === undefined) return 'unknown';
   const scope = scopeOfLimit(invocation.oomMemcg, memcg ?? invocation.taskMemcg);

@@ -191,7 +191,7 @@ function whoseLimit(scope: LimitScope, limitBytes?: number): string {
     case 'node_allocatable':
       return " at the limit of all the node's pods";
     case 'cpuset':
-      return ' because the memory nodes of its cpuset were full';
+      return ' because the memory nodes that it may use were full';
     case 'node':
       return ' because the node was out of memory';
   }

@@ -38,6 +38,7 @@ interface KillSubject {
  * Parses the lines that name a victim, of all kernels since 3.10:
  *
  *     Memory cgroup out of memory: Killed process 134 (hog) total-vm:21492kB, anon-rss:20224kB, file-rss:0kB, shmem-rss:264kB, UID:0 pgtables:76kB oom_score_adj:0      6.12
+ *     Killed process 7093, UID 1000, (java) total-vm:33558652kB, anon-rss:920kB, file-rss:452kB                    2.6.32 of RHEL 6
  *     Killed process 7093 (java), UID 1000, total-vm:33558652kB, anon-rss:920kB, file-rss:452kB, shmem-rss:0kB     3.10 of RHEL 7
  *     Out of memory: Kill process 1221 (allocate) score 241 or sacrifice child                                     4.x
  *     Kill process 1222 (allocate) sharing same memory                                                             3.10
@@ -47,13 +48,13 @@ interface KillSubject {
  */
 export function parseKillLine(text: string): KillLine | undefined {
   const [prefixLength, memcgOom] = readMessage(text);
-  const verb = /(Killed process|Kill process|OOM victim) (\d{1,10}) \(/y;
+  const verb = /(Killed process|Kill process|OOM victim) (\d{1,10})(?:, UID (\d{1,10}),)? \(/y;
   verb.lastIndex = prefixLength;
   const match = verb.exec(text);
   if (match === null) return undefined;
   const subject = { pid: Number(match[2]), memcgOom };
   const rest = text.slice(verb.lastIndex);
-  if (match[1] === 'Killed process') return parseKilled(rest, subject);
+  if (match[1] === 'Killed process') return parseKilled(rest, subject, match[3]);
   if (match[1] === 'OOM victim') {
     const skipped = /^([^]{0,64})\) is already exiting/.exec(rest);
     return skipped === null ? undefined : { kind: 'kill_skipped', ...subject, comm: skipped[1]! };
@@ -64,7 +65,11 @@ export function parseKillLine(text: string): KillLine | undefined {
   return announced === null ? undefined : { kind: 'kill_announced', ...subject, comm: announced[1]! };
 }
 
-function parseKilled(rest: string, subject: { pid: number; memcgOom?: boolean }): KilledLine | undefined {
+function parseKilled(
+  rest: string,
+  subject: { pid: number; memcgOom?: boolean },
+  uidOfRhel6?: string,
+): KilledLine | undefined {
   const match = /^([^]{0,64})\)(?:, UID (\d{1,10}),)? total-vm:\d{1,16}kB/.exec(rest);
   if (match === null) return undefined;
   const [whole, comm, uidOfRhel7] = match;
@@ -73,7 +78,7 @@ function parseKilled(rest: string, subject: { pid: number; memcgOom?: boolean })
     kind: 'killed',
     ...subject,
     comm: comm!,
-    uid: number(uidOfRhel7 ?? / UID:(\d{1,10})/.exec(figures)?.[1]),
+    uid: number(uidOfRhel6 ?? uidOfRhel7 ?? / UID:(\d{1,10})/.exec(figures)?.[1]),
     totalVmBytes: kilobytes(/ total-vm:(\d{1,16})kB/, figures),
     anonRssBytes: kilobytes(/ anon-rss:(\d{1,16})kB/, figures),
     fileRssBytes: kilobytes(/ file-rss:(\d{1,16})kB/, figures),

@@ -1,6 +1,6 @@
 import type { KernelMessage, LogPosition } from './kmsg-record.ts';
 import { isWithin, splitNested } from './oom-kill-line.ts';
-import { TaskTable, type OomTask } from './task-table.ts';
+import { TaskTable, type OomTask, type ToldSize } from './task-table.ts';
 
 /** What one invocation of the OOM killer wrote about itself. One object for all its victims. */
 export interface OomInvocation {
@@ -72,16 +72,16 @@ export class OomDump {
     return this.#addStat(text) || this.#addFigures(text) || this.#addTable(text) || this.#addGroups(text);
   }
 
-  /** What is certain. `victimPid` must be in the table of tasks, if there is one. */
-  toInvocation(victimPid?: number, oomGroup?: string): OomInvocation {
+  /** What is certain. The victim must be in the table of tasks, if there is one. */
+  toInvocation(victim?: ToldSize): OomInvocation {
     const { at, constraint, taskMemcg } = this;
     const oomMemcg = this.oomMemcg ?? (this.mixed || constraint !== undefined ? undefined : this.#statMemcg);
-    const own: OomInvocation = { at, constraint, oomMemcg, taskMemcg, oomGroup };
+    const own: OomInvocation = { at, constraint, oomMemcg, taskMemcg };
     if (this.mixed) return own;
     const statFits = this.#statMemcg === undefined || oomMemcg === undefined || this.#statMemcg === oomMemcg;
     const usage = statFits && !this.#usageContradicts ? this.#usage : undefined;
-    const tableFits = this.#tables === 1 && (victimPid === undefined || this.table?.lists(victimPid) !== false);
-    const tasks = this.table?.largest ?? [];
+    const tableFits = this.#tables === 1 && (victim === undefined || this.table?.lists(victim.pid) !== false);
+    const tasks = this.table?.largest(victim) ?? [];
     return {
       ...own,
       triggerComm: this.triggerComm,

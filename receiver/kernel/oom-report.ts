@@ -269,7 +269,7 @@ export class OomReports {
       return;
     }
     dump.closed = true;
-    this.#hold({ ...told, memcg: dump.taskMemcg, invocation: dump.toInvocation(told.pid) }, dump);
+    this.#hold({ ...told, memcg: dump.taskMemcg, invocation: dump.toInvocation(told) }, dump);
   }
 
   /**
@@ -397,7 +397,7 @@ function ofChoice(told: OomVictim, { dump, summary, uid, pid, memcgOom }: Choice
     const { oomMemcg, taskMemcg } = parseOomKillLine(summary, told.comm) ?? {};
     Object.assign(dump, { oomMemcg, taskMemcg });
   }
-  const invocation = dump.toInvocation(pid);
+  const invocation = dump.toInvocation(told.pid === pid ? told : { pid });
   return {
     ...told,
     uid: told.uid ?? (told.pid === pid ? uid : undefined),

@@ -6,6 +6,15 @@ export interface OomTask {
   rssBytes: number;
 }
 
+/** What another line of the report tells of a task. */
+export interface ToldSize {
+  pid: number;
+  totalVmBytes?: number;
+}
+
+/** Of all architectures that run containers. */
+const pageSizes = [4096, 16_384, 65_536];
+
 const maxTasks = 10;
 const maxPids = 8192;
 
@@ -21,8 +30,9 @@ const maxPids = 8192;
 export class TaskTable {
   readonly #pageBytes: number;
   readonly #columns: readonly string[];
-  readonly #largest: OomTask[] = [];
-  readonly #pids = new Set<number>();
+  readonly #largest: { pid: number; comm?: string; pages: number }[] = [];
+  /** Pages of virtual memory, by pid. */
+  readonly #vmPages = new Map<number, number | undefined>();
   #truncated = false;
 
   private constructor(columns: readonly string[], pageBytes: number) {
@@ -30,26 +40,30 @@ export class TaskTable {
     this.#pageBytes = pageBytes;
   }
 
-  /** Undefined where the line is no header. `pageBytes` is the machine's page size: the table is in pages. */
+  /** Undefined where the line is no header. `pageBytes` is the machine's page size, if nothing tells better: the table is in pages. */
   static fromHeader(text: string, pageBytes: number): TaskTable | undefined {
     const header = /^\[ {1,3}pid {1,3}\] {1,4}(.{0,200})$/.exec(text);
     return header === null ? undefined : new TaskTable(header[1]!.split(/ +/), pageBytes);
   }
 
-  /** The largest tasks, largest first. */
-  get largest(): readonly OomTask[] {
-    return this.#largest;
+  /**
+   * The largest tasks, largest first. A line that tells a task's size in bytes tells the page size, too: a log can be of
+   * another machine.
+   */
+  largest(told?: ToldSize): readonly OomTask[] {
+    const pageBytes = this.#pageBytesBy(told) ?? this.#pageBytes;
+    return this.#largest.map(({ pid, comm, pages }) => ({ pid, comm, rssBytes: pages * pageBytes }));
   }
 
   /** Of all tasks, as far as they were kept. */
   get pids(): ReadonlySet<number> {
-    return this.#pids;
+    return new Set(this.#vmPages.keys());
   }
 
   /** Whether the table lists a process; undefined where the table holds too few or too many to tell. */
   lists(pid: number): boolean | undefined {
-    if (this.#pids.has(pid)) return true;
-    return this.#truncated || this.#pids.size === 0 ? undefined : false;
+    if (this.#vmPages.has(pid)) return true;
+    return this.#truncated || this.#vmPages.size === 0 ? undefined : false;
   }
 
   /** Takes a row; false where the line is none. */
@@ -57,29 +71,36 @@ export class TaskTable {
     const row = /^\[ {0,7}(\d{1,10})\]/.exec(text);
     if (row === null) return false;
     const pid = Number(row[1]);
-    const rss = this.#readRow(text, row[0].length);
-    if (rss === undefined) return false;
-    if (this.#pids.size < maxPids) this.#pids.add(pid);
+    const cells = this.#readRow(text, row[0].length);
+    if (cells === undefined) return false;
+    const { pages, vmPages, comm } = cells;
+    if (this.#vmPages.size < maxPids) this.#vmPages.set(pid, vmPages);
     else this.#truncated = true;
-    const rssBytes = rss.pages * this.#pageBytes;
-    const below = this.#largest.findIndex((task) => task.rssBytes < rssBytes);
+    const below = this.#largest.findIndex((task) => task.pages < pages);
     const place = below === -1 ? this.#largest.length : below;
-    if (place < maxTasks) this.#largest.splice(place, 0, { pid, comm: rss.comm, rssBytes });
+    if (place < maxTasks) this.#largest.splice(place, 0, { pid, comm, pages });
     if (this.#largest.length > maxTasks) this.#largest.pop();
     return true;
   }
 
-  #readRow(text: string, from: number): { pages: number; comm?: string } | undefined {
+  #pageBytesBy(told: ToldSize | undefined): number | undefined {
+    const pages = told && this.#vmPages.get(told.pid);
+    return pages === undefined ? undefined : pageSizes.find((bytes) => bytes * pages === told!.totalVmBytes);
+  }
+
+  #readRow(text: string, from: number): { pages: number; vmPages?: number; comm?: string } | undefined {
     const number = / {1,24}(-?\d{1,20})(?= |$)/y;
     number.lastIndex = from;
     let pages: number | undefined;
+    let vmPages: number | undefined;
     for (const column of this.#columns) {
       const end = number.lastIndex;
-      if (column === 'name') return pages === undefined ? undefined : { pages, comm: text.slice(end + 1) };
+      if (column === 'name') return pages === undefined ? undefined : { pages, vmPages, comm: text.slice(end + 1) };
       const match = number.exec(text);
       if (match === null) break;
       if (column === 'rss') pages = Number(match[1]);
+      if (column === 'total_vm') vmPages = Number(match[1]);
     }
-    return pages === undefined ? undefined : { pages };
+    return pages === undefined ? undefined : { pages, vmPages };
   }
 }

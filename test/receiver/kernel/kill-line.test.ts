@@ -34,6 +34,7 @@ suite('a line that tells of a kill', () => {
 
   test('has no figures where the kernel gives none', () => {
     assert.deepEqual(parse(`Killed process 134 (hog), UID 1000, ${figures}`), { ...killed, uid: 1000 });
+    assert.deepEqual(parse(`Killed process 134, UID 1000, (hog) ${figures}`), { ...killed, uid: 1000 });
     assert.deepEqual(parse('Killed process 134 (hog) total-vm:1kB'), {
       kind: 'killed',
       pid: 134,

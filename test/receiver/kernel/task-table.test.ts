@@ -23,10 +23,13 @@ suite('the table of tasks', () => {
   test('gives the ten largest, the largest first, and of equal ones the first', () => {
     const sizes = [5, 9, 1, 12, 7, 3, 11, 2, 8, 10, 4, 6];
     const table = tableOf(...sizes.map((rss, index) => row(index + 1, rss)), row(100, 12));
-    const rss = table.largest.map(({ rssBytes }) => rssBytes / 4096);
+    const rss = table.largest().map(({ rssBytes }) => rssBytes / 4096);
     assert.deepEqual(rss, [12, 12, 11, 10, 9, 8, 7, 6, 5, 4]);
     assert.deepEqual(
-      table.largest.slice(0, 2).map(({ pid }) => pid),
+      table
+        .largest()
+        .slice(0, 2)
+        .map(({ pid }) => pid),
       [4, 100],
     );
     assert.equal(table.pids.size, 13);
@@ -44,7 +47,7 @@ suite('the table of tasks', () => {
 
   test('takes names as they are, and rows that were cut', () => {
     const table = tableOf(row(1, 5, 'a  b'), row(2, 4, ''), row(3, 3).slice(0, 36));
-    assert.deepEqual(table.largest, [
+    assert.deepEqual(table.largest(), [
       { pid: 1, comm: 'a  b', rssBytes: 5 * 4096 },
       { pid: 2, comm: '', rssBytes: 4 * 4096 },
       { pid: 3, comm: undefined, rssBytes: 3 * 4096 },
@@ -62,11 +65,21 @@ suite('the table of tasks', () => {
     ]) {
       assert.equal(table.addRow(text), false, text);
     }
-    assert.deepEqual([table.pids.size, table.largest], [0, []]);
+    assert.deepEqual([table.pids.size, table.largest()], [0, []]);
   });
 
   test('has no sizes where it has no column for them', () => {
     const table = TaskTable.fromHeader('[ pid ]   uid  tgid name', 4096)!;
     assert.equal(table.addRow('[    1]     0     1 hog'), false);
+  });
+
+  test('is in pages of the machine that wrote it, which a line with a size in bytes tells', () => {
+    const table = tableOf(row(1, 5));
+    const rssBytes = (told: { pid: number; totalVmBytes?: number }) => table.largest(told)[0]!.rssBytes;
+    assert.equal(rssBytes({ pid: 1, totalVmBytes: 5373 * 65_536 }), 5 * 65_536);
+    assert.equal(rssBytes({ pid: 1, totalVmBytes: 5373 * 16_384 }), 5 * 16_384);
+    for (const told of [{ pid: 1, totalVmBytes: 5374 * 65_536 }, { pid: 2, totalVmBytes: 5373 * 65_536 }, { pid: 1 }]) {
+      assert.equal(rssBytes(told), 5 * 4096);
+    }
   });
 });
