@@ -17,6 +17,8 @@ type Told = [event: string, what: unknown, cause?: unknown];
 
 const kill = (victim: 'init' | 'child', scope = 'container'): Told => ['container.oom_kill', victim, scope];
 const restart: Told = ['container.restart', undefined, undefined];
+/** After the third restart. */
+const crashLoop: Told = ['container.crash_loop', undefined, undefined];
 const exit = (code: number, cause: string): Told => ['container.exit', code, cause];
 
 const tellers = {
@@ -80,7 +82,8 @@ for (const [who, sources] of Object.entries(tellers)) {
       }
       await instances.at(-1)!.ended();
       for (const [n, instance] of instances.entries()) {
-        await waitUntilTold(instance, [...(n === 0 ? [] : [restart]), exit(3 + n, 'app_error')]);
+        const begin = n === 0 ? [] : n === 3 ? [restart, crashLoop] : [restart];
+        await waitUntilTold(instance, [...begin, exit(3 + n, 'app_error')]);
       }
       const counted = { ...nothingCounted, exitsError: 5, restarts: 4, exitCode: 7 };
       await eventually('one series has counted them all', () => {
