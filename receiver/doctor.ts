@@ -4,6 +4,8 @@ import { describeError } from '../pipelines/errors.ts';
 import { findHierarchy } from './cgroup/hierarchy.ts';
 import type { Config } from './config.ts';
 import { NothingToObserveError } from './source.ts';
+import { printable } from './sources/bad-input.ts';
+import { findContainerd } from './sources/containerd.ts';
 import { findCriRuntime } from './sources/cri-endpoint.ts';
 import { findDockerEndpoint } from './sources/docker-probe.ts';
 import { grantFor, probeKernelLog as probeKernelLogWays, type NoKernelLogError } from './sources/kernel-log-tap.ts';
@@ -20,11 +22,12 @@ export interface Finding {
   grant?: string;
 }
 
-/** Looks at what the node offers. Never rejects; takes no longer than the Docker timeout and 5 s for dmesg. */
+/** Looks at what the node offers. Never rejects; takes no longer than the timeouts of the runtimes and 5 s for dmesg. */
 export async function probe(config: Config): Promise<Finding[]> {
+  const kubernetes = await probeKubernetes(config);
   return [
-    await probeDocker(config),
-    await probeCri(config),
+    await probeDocker(config, kubernetes.state === 'found'),
+    kubernetes,
     probeMemcg(config),
     probeVmstat(config),
     probeProcesses(config),
@@ -32,7 +35,7 @@ export async function probe(config: Config): Promise<Finding[]> {
   ];
 }
 
-async function probeDocker({ root_path, sources: { docker } }: Config): Promise<Finding> {
+async function probeDocker({ root_path, sources: { docker } }: Config, isReplaced: boolean): Promise<Finding> {
   const what = 'container runtime';
   const lost = 'names, exits, exit codes, restarts; on cgroup v1 most kills of main processes';
   if (!docker.enabled) return { what, state: 'unused', detail: 'sources::docker::enabled is false', lost };
@@ -40,6 +43,7 @@ async function probeDocker({ root_path, sources: { docker } }: Config): Promise<
   const found = await findDockerEndpoint(search, { timeoutMs: docker.timeout }, new AbortController().signal);
   if (found.reachable)
     return { what, state: 'found', detail: `${found.runtime} ${found.version} at ${found.endpoint}` };
+  if (isReplaced && found.why === 'missing') return { what, state: 'unused', detail: found.error };
   return {
     what,
     state: 'missing',
@@ -52,8 +56,31 @@ async function probeDocker({ root_path, sources: { docker } }: Config): Promise<
   };
 }
 
+/** containerd tells more by its own API than by the CRI, and either is enough. */
+async function probeKubernetes(config: Config): Promise<Finding> {
+  const { root_path, sources } = config;
+  const { enabled, endpoint, timeout } = sources.containerd;
+  if (!enabled) return probeCri(config);
+  const found = await findContainerd({ endpoint: endpoint || undefined, hostRoot: root_path }, timeout);
+  if (found.reachable) {
+    return {
+      what: kubernetes,
+      state: 'found',
+      detail: `containerd ${printable(found.answer)} at unix://${found.socket}`,
+    };
+  }
+  if (sources.cri.enabled) return probeCri(config);
+  if (found.why === 'missing' && endpoint === '') return { what: kubernetes, state: 'unused', detail: found.error };
+  const grant =
+    found.why === 'permission_denied' ? 'run as root' : 'start containerd, or set sources::containerd::endpoint';
+  return { what: kubernetes, state: 'missing', detail: found.error, lost: lostWithoutKubernetes, grant };
+}
+
+const kubernetes = 'runtime of Kubernetes';
+const lostWithoutKubernetes = 'names, exits, exit codes and restarts of pods';
+
 async function probeCri({ root_path, sources: { cri } }: Config): Promise<Finding> {
-  const what = 'runtime of Kubernetes';
+  const what = kubernetes;
   if (!cri.enabled) return { what, state: 'unused', detail: 'sources::cri::enabled is false' };
   const search = { endpoint: cri.endpoint || undefined, hostRoot: root_path, timeoutMs: cri.timeout };
   try {
@@ -62,8 +89,8 @@ async function probeCri({ root_path, sources: { cri } }: Config): Promise<Findin
   } catch (error) {
     const detail = describeError(error);
     if (error instanceof NothingToObserveError) return { what, state: 'unused', detail };
-    const lost = 'names, exits, exit codes and restarts of pods';
-    return { what, state: 'missing', detail, lost, grant: 'run as root, or set sources::cri::endpoint' };
+    const grant = 'run as root, or set sources::cri::endpoint';
+    return { what, state: 'missing', detail, lost: lostWithoutKubernetes, grant };
   }
 }
 

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
-import { suite, test } from 'node:test';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
 import { configSchema } from '../../receiver/config.ts';
 import { probe, type Finding } from '../../receiver/doctor.ts';
 import { requires } from '../helpers/requires.ts';
+import { FakeContainerd } from './sources/fake-containerd.ts';
 
 async function findKernelLog(kernelLog: object): Promise<Finding | undefined> {
   const sources = { docker: { enabled: false }, kernel_log: kernelLog };
@@ -19,5 +23,51 @@ suite('the findings about the kernel log', () => {
     const finding = await findKernelLog({ enabled: false });
     assert.equal(finding?.state, 'unused');
     assert.equal(finding.detail, 'sources::kernel_log::enabled is false');
+  });
+});
+
+suite('the findings about runtimes', () => {
+  let folder: string;
+  let fake: FakeContainerd;
+
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'exit137-doctor-'));
+    await mkdir(join(folder, 'run/containerd'), { recursive: true });
+    fake = new FakeContainerd();
+  });
+
+  after(async () => {
+    fake.stop();
+    await rm(folder, { recursive: true });
+  });
+
+  async function findRuntimes(sources: object = {}): Promise<Finding[]> {
+    const docker = { endpoint: `unix://${folder}/none.sock` };
+    const findings = await probe(configSchema.parse({ root_path: folder, sources: { docker, ...sources } }));
+    return findings.filter(({ what }) => what.includes('runtime'));
+  }
+
+  test('miss Docker where there is no other runtime', async () => {
+    const [docker, kubernetes] = await findRuntimes();
+    assert.deepEqual([docker?.state, kubernetes?.state], ['missing', 'unused']);
+  });
+
+  test('say what is wrong with a socket that was asked for', async () => {
+    const endpoint = `unix://${folder}/none.sock`;
+    const [, kubernetes] = await findRuntimes({ containerd: { endpoint }, cri: { enabled: false } });
+    assert.equal(kubernetes?.state, 'missing');
+    assert.match(kubernetes.detail, /^cannot connect to ".*none\.sock": connect ENOENT/);
+  });
+
+  test('name the containerd that answers, and miss no Docker then', async () => {
+    const socket = join(folder, 'run/containerd/containerd.sock');
+    await fake.listen(socket);
+    const [docker, kubernetes] = await findRuntimes();
+    assert.deepEqual([docker?.state, docker?.lost], ['unused', undefined]);
+    assert.deepEqual(kubernetes, {
+      what: 'runtime of Kubernetes',
+      state: 'found',
+      detail: `containerd 1.6.20 at unix://${socket}`,
+    });
   });
 });
