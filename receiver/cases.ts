@@ -108,9 +108,9 @@ export class Cases {
     return this.#judge(open, now);
   }
 
-  /** Whether a life's group is this one, or below it. */
+  /** Whether a life's group is below this one, of which only the last component can be known. */
   isBelow(container: Container, memcg: string): boolean {
-    return this.#lives.all(container).some(({ group }) => group?.memcg.startsWith(`${memcg}/`) === true);
+    return this.#lives.all(container).some(({ group }) => group?.memcg.includes(`${memcg}/`) === true);
   }
 
   /** A life began or ended. */

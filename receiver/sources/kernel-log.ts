@@ -248,7 +248,10 @@ export class KernelLogSource implements Source {
   #seeGroup({ text, facility = 0, ...at }: KernelMessage): void {
     const isNew = this.#clocks.wallMs() - this.#timeOf(at) < pidIsSameForMs;
     const pid = isNew && facility === 0 ? /\bKilled process (\d{1,10}) \(/.exec(text)?.[1] : undefined;
-    const memcg = pid === undefined ? undefined : readMemcgOf(this.#options.hostRoot, Number(pid));
+    if (pid === undefined) return;
+    // A line that was told twice has left the group of an earlier process.
+    this.#groups.delete(Number(pid));
+    const memcg = readMemcgOf(this.#options.hostRoot, Number(pid));
     if (memcg === undefined) return;
     if (this.#groups.size >= mostGroups) this.#groups.clear();
     this.#groups.set(Number(pid), memcg);

@@ -1072,6 +1072,17 @@ describe('Correlator', () => {
       assert.ok(performance.now() - beganMs < 2_000, 'not a look at each for each');
     });
 
+    it("knows a pod's unit that a userspace OOM killer names, which tells only the last part of its path", () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const unit = 'kubepods-burstable-pod5a1f3c62.slice';
+      const group = `/kubepods.slice/kubepods-burstable.slice/${unit}/cri-containerd-${id}.scope`;
+      const wrote = { kind: 'userspace_killer_logged', source: 'kernel_log', killer: 'systemd-oomd' } as const;
+      receiver.take(appeared(900, true, group));
+      for (const observation of [started(1000), exited(5030, 137)]) receiver.take(observation);
+      receiver.take({ ...wrote, atMs: 5020, memcg: `/${unit}` }, 5040);
+      assert.deepEqual(receiver.settle().map(summarize), ['exit killed killed_by_userspace_oom']);
+    });
+
     describe('and a userspace OOM killer', () => {
       const wrote = (atMs: number, kill: { memcg?: string; pid?: number }): Observation => ({
         kind: 'userspace_killer_logged',

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
 import { KmsgDevice } from '../../../receiver/kernel/kmsg-device.ts';
 import type { LogResumption } from '../../../receiver/kernel/log-tap.ts';
@@ -68,12 +70,12 @@ function killed(pid: number): string {
   return `Killed process ${pid} (hog) total-vm:21492kB, anon-rss:20224kB, file-rss:0kB, shmem-rss:264kB, UID:0 pgtables:76kB oom_score_adj:0`;
 }
 
-function follow(t: TestContext, log: Log, { resumeAfter, pollIntervalMs = 10 }: FollowOptions = {}) {
+function follow(t: TestContext, log: Log, { hostRoot = '/', resumeAfter, pollIntervalMs = 10 }: FollowOptions = {}) {
   const seen: Observation[] = [];
   const stopping = new AbortController();
   const opened: string[] = [];
   const source = new KernelLogSource({
-    hostRoot: '/',
+    hostRoot,
     pollIntervalMs,
     resumeAfter,
     onOpen: (from) => void opened.push(from),
@@ -95,6 +97,7 @@ function follow(t: TestContext, log: Log, { resumeAfter, pollIntervalMs = 10 }: 
 }
 
 interface FollowOptions {
+  hostRoot?: string;
   resumeAfter?: LogResumption;
   pollIntervalMs?: number;
 }
@@ -260,5 +263,29 @@ suite('the source kernel_log', () => {
     await assert.rejects(first.ended);
     await observe().up;
     assert.deepEqual(opened, ['/dev/null']);
+  });
+
+  test('has the group of a victim from /proc, and not that of an earlier process with the same pid', async (t) => {
+    const hostRoot = mkdtempSync(join(tmpdir(), 'exit137-host-'));
+    t.after(() => rmSync(hostRoot, { recursive: true, force: true }));
+    mkdirSync(join(hostRoot, 'proc/4711'), { recursive: true });
+    writeFileSync(join(hostRoot, 'proc/4711/cgroup'), '9:memory:/docker/a\n');
+    const log = new Log();
+    const { seen, source, observe } = follow(t, log, { hostRoot });
+    await observe().up;
+    const atUs = nowUs();
+    log.write(killed(4711), { atUs: atUs - 2_500_000 });
+    source.lookAt();
+    await eventually('the first is told', () => (seen.length === 1 ? true : undefined));
+    log.write(killed(4711), { atUs: atUs - 2_400_000 });
+    await eventually('it is read twice', () => (log.isRead ? true : undefined));
+    rmSync(join(hostRoot, 'proc/4711'), { recursive: true });
+    log.write(killed(4711), { atUs });
+    source.lookAt();
+    await eventually('the second is told', () => (seen.length === 2 ? true : undefined));
+    assert.deepEqual(
+      seen.map((observation) => observation.kind === 'oom_victim' && observation.memcgSeen),
+      ['/docker/a', undefined],
+    );
   });
 });
