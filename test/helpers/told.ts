@@ -42,6 +42,13 @@ export const killedExit = exitOf(137, 'killed', 'killed_externally', { 'error.ty
 /** It was started again. */
 export const restarted: Told = { event: 'container.restart', severity: WARN, attributes: {} };
 
+/** Its restarts have become a loop. */
+export const crashLoopBegan = (exitCode: number): Told => ({
+  event: 'container.crash_loop',
+  severity: ERROR,
+  attributes: { 'crash_loop.state': 'begun', 'crash_loop.restarts': 3, 'process.exit.code': exitCode },
+});
+
 /**
  * Waits until as many records of a container have arrived as are expected, and compares all that have.
  *
