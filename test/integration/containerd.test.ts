@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { startAgent, type Agent } from '../helpers/agent.ts';
 import { cachePath } from '../helpers/cache.ts';
@@ -39,20 +42,28 @@ for (const { name, needs, suite, keepsEnds } of versions) {
     let host: ContainerdHost;
     let agent: Agent;
     let pod: Pod;
+    let stateFolder: string;
     /** What was told of each container when its test ended. At the end of all nothing more may have been. */
     const settled = new Map<string, Told[]>();
 
     before(async () => {
       host = await startContainerd(suite === undefined ? undefined : cachePath(`containerd-${suite}`, 'bin'));
-      agent = await startAgent({
-        receiver: { sources: { docker: { enabled: false }, containerd: { endpoint: `unix://${host.socket}` } } },
-      });
-      await agent.observes('containerd', 'memcg', 'kernel_log');
+      stateFolder = await mkdtemp(join(tmpdir(), 'exit137-state-'));
+      agent = await start();
       pod = await host.kubelet.runPod();
     });
 
+    /** Each run goes on where the one before ended. */
+    async function start(): Promise<Agent> {
+      const sources = { docker: { enabled: false }, containerd: { endpoint: `unix://${host.socket}` } };
+      const started = await startAgent({ receiver: { sources }, stateFolder });
+      await started.observes('containerd', 'memcg', 'kernel_log');
+      return started;
+    }
+
     after(async () => {
       await agent?.close();
+      await rm(stateFolder, { recursive: true, force: true });
       await host?.stop();
     });
 
@@ -173,6 +184,24 @@ for (const { name, needs, suite, keepsEnds } of versions) {
           `container ${id}`,
         );
       }
+    });
+
+    it('tells what happened while it was not running, with exit codes, and nothing twice', async () => {
+      await agent.close();
+      agent = await start();
+      const lives = await pod.run(['memhog', 'sleep'], { name: 'down-lives' });
+      const ends = await pod.run(['memhog', 'sleep'], { name: 'down-ends' });
+      const killed = await pod.run(['memhog', 'signal', '64'], { name: 'down-killed' });
+      for (const { id } of [lives, ends, killed]) await agent.nextMetricsOf(id);
+      await agent.close();
+      await ends.stop();
+      await killed.signal('SIGUSR2');
+      await killed.ended();
+      agent = await start();
+      await assertTold(killed, killOf('init'), oomExit);
+      await assertTold(ends, exitOf(0, 'completed', 'completed'));
+      await lives.stop();
+      await assertTold(lives, exitOf(0, 'completed', 'completed'));
     });
   });
 }
