@@ -37,7 +37,16 @@ describe('parseKmsgRecord', () => {
   });
 
   it('takes nothing else for a record', () => {
-    for (const line of ['', ';', '1,2,3;a', '[ 1.2] a;b', '1,2,3,x;a', ' KEY=1,2,3,-;', `${'1'.repeat(300)},2,3,-;a`]) {
+    for (const line of [
+      '',
+      ';',
+      '1,2,3;a',
+      '[ 1.2] a;b',
+      '1,2,3,x;a',
+      ' KEY=1,2,3,-;',
+      `${'1'.repeat(300)},2,3,-;a`,
+      `6,1,2,-,${'x'.repeat(200)};a`,
+    ]) {
       assert.equal(parseKmsgRecord(line), undefined, line);
     }
   });

@@ -123,11 +123,70 @@ describe('LogLineReader', () => {
     ['the name alone', 'kernel: ', {}],
     ['an indented log', '    [    3.091534] ', { monotonicUs }],
     ['a quoted log', '> > [    3.091534] ', { monotonicUs }],
+    ['dmesg after months', '[12345678.000001] ', { monotonicUs: 12_345_678_000_001 }],
+    ['dmesg --reltime, the first line of a minute', '[Nov12 20:13] ', {}],
+    ['dmesg --reltime, early in a month', '[Nov 2 20:13] ', {}],
+    ['dmesg --reltime after a pause', '[ +12.000123] ', {}],
+    [
+      "OpenWrt's logread early in a month",
+      'Sun Nov  2 20:13:52 2025 kern.warn kernel: ',
+      { wallTimeMs: local(2025, 10, 2, 20, 13, 52) },
+    ],
+    [
+      'talosctl dmesg of one node',
+      'kern:  notice: [2025-11-12T20:13:52Z]: ',
+      { wallTimeMs: Date.UTC(2025, 10, 12, 20, 13, 52), facility: 0 },
+    ],
+    [
+      'journalctl -o short-full of here',
+      'Wed 2025-11-12 20:13:52.250000 CET node-7 kernel: ',
+      { wallTimeMs: local(2025, 10, 12, 20, 13, 52) + 250 },
+    ],
+    ['a date without a zone', '2025-11-12 20:13:52 node-7 kernel: ', { wallTimeMs: local(2025, 10, 12, 20, 13, 52) }],
+    ['a month that is none', 'Xyz 12 20:13:52 node-7 kernel: ', {}],
+    ['a day that is none', '[Wed Xyz 12 20:13:52 2025] ', {}],
     ['bare text', '', {}],
   ];
   for (const [name, prefix, position] of forms) {
     it(`reads ${name}`, () => assert.deepEqual(read(`${prefix}${text}`), [{ ...position, text }]));
   }
+
+  it('knows all months, and takes a date of up to a day ahead for this year', () => {
+    const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+    for (const [month, name] of months.entries()) {
+      const wallTimeMs = local(month === 11 ? 2025 : 2026, month, 9, 1, 2, 3);
+      assert.deepEqual(read(`${name}  9 01:02:03 node-7 kernel: ${text}`), [{ wallTimeMs, text }]);
+    }
+    assert.equal(read(`Nov 20 23:00:00 kernel: ${text}`)[0]!.wallTimeMs, local(2026, 10, 20, 23, 0, 0));
+    assert.equal(read(`Nov 21 01:00:00 kernel: ${text}`)[0]!.wallTimeMs, local(2025, 10, 21, 1, 0, 0));
+  });
+
+  it('takes no prefix but at the beginning of a line', () => {
+    const prefixes = ['<4>', 'kern  :warn  : ', 'kern: warning: [2025-11-12T20:13:52Z]: ', 'Nov 12 20:13:52 kernel: '];
+    for (const prefix of prefixes) assert.deepEqual(read(`- ${prefix}x`), [{ text: `- ${prefix}x` }]);
+    assert.deepEqual(read('- kernel: x'), [{ text: 'x' }]);
+    assert.deepEqual(read('a - kernel: x'), [{ text: 'a - kernel: x' }]);
+  });
+
+  it('keeps no blanks at the end of a line, and those of its own at the beginning', () => {
+    assert.deepEqual(read('[    3.091534]  [<ffff>] ? x \r'), [{ monotonicUs, text: ' [<ffff>] ? x' }]);
+    assert.deepEqual(read(' [<ffff>] ? x \r'), [{ text: ' [<ffff>] ? x' }]);
+    assert.deepEqual(read('[    3.091534]x'), [{ monotonicUs, text: 'x' }]);
+  });
+
+  it('takes all lines to be indented as the first one that has a prefix', () => {
+    assert.deepEqual(read('# a log', '    [    3.091534] a', '    [    3.091534] b', '  c', '    d'), [
+      { text: '# a log' },
+      { monotonicUs, text: 'a' },
+      { monotonicUs, text: 'b' },
+      { text: 'c', joint: '\n' },
+      { text: 'd', joint: '\n' },
+    ]);
+    assert.deepEqual(read('[    3.091534] a', '    [    3.091534] b').at(-1), {
+      text: '[    3.091534] b',
+      joint: '\n',
+    });
+  });
 
   it('leaves out what other programs wrote to a journal or syslog file', () => {
     const lines = [

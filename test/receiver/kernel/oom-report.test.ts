@@ -205,6 +205,175 @@ describe('OOM reports', () => {
   });
 });
 
+describe('reports that are not whole, or not alone', () => {
+  const table = [
+    '[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name',
+    '[      8]     0     8       25       12    77824        0             0 hog',
+  ];
+  const dumped = 'Task in /docker/a killed as a result of limit of /docker/a';
+  const limits = (lines: readonly string[]) =>
+    readVictims(lines).map(({ pid, memcg, invocation }) => [pid, memcg, invocation?.limitBytes]);
+  const limit = 2_097_152;
+
+  it('are known by any of their lines, where the first ones are lost', () => {
+    for (const first of [
+      usage,
+      'Memory cgroup stats for /docker/a:',
+      table[0]!,
+      'Tasks state (memory values in pages):',
+    ]) {
+      const [victim] = readVictims(kmsg([first, summary(8), killed(8)]));
+      assert.deepEqual(known(victim!.invocation!.at), { sequence: 0, monotonicUs: 1_000_000 }, first);
+    }
+    assert.deepEqual(limits(kmsg([dumped, usage, killed(8)])), [[8, '/docker/a', limit]]);
+    const [reached] = readLog(
+      kmsg(['Memory limit reached of cgroup /a', 'Out of memory and no killable processes...']),
+    );
+    assert.deepEqual(known(reached), {
+      kind: 'oom_nothing_killable',
+      at: { sequence: 1, monotonicUs: 1_000_001 },
+      invocation: { at: { sequence: 0, monotonicUs: 1_000_000 }, oomMemcg: '/a' },
+    });
+  });
+
+  it('belong to a victim that no line announced: the one whose table lists it', () => {
+    assert.deepEqual(limits(kmsg([begin(), dumped, usage, ...table, killed(8)])), [[8, '/docker/a', limit]]);
+    assert.deepEqual(limits(kmsg([begin(), dumped, usage, ...table, killed(9)])), [[9, undefined, undefined]]);
+    const ofNode = killed(8, 'hog', 'Out of memory: ');
+    assert.deepEqual(limits(kmsg([begin(), dumped, usage, ofNode])), [[8, undefined, undefined]]);
+    assert.deepEqual(limits(kmsg([begin(), usage, ...table, ofNode])), [[8, undefined, limit]]);
+    assert.deepEqual(limits(kmsg([begin(), usage, ofNode])), [[8, undefined, undefined]]);
+    assert.deepEqual(limits(kmsg([begin(), dumped, usage, killed(8)], 11_000_000)), [[8, undefined, undefined]]);
+  });
+
+  it('end with the kill: what follows is another one', () => {
+    const next = 'memory: usage 1024kB, limit 4096kB, failcnt 1';
+    assert.deepEqual(limits(kmsg([begin(), usage, summary(8), killed(8), next, summary(9), killed(9)])), [
+      [8, '/docker/a', limit],
+      [9, '/docker/a', 2 * limit],
+    ]);
+    assert.deepEqual(limits(kmsg([begin(), usage, summary(8), killed(8), killed(10)])), [
+      [8, '/docker/a', limit],
+      [10, undefined, undefined],
+    ]);
+  });
+
+  it('are told apart where one begins within a second of the other', () => {
+    const both = [begin('one'), begin('two'), usage, summary(8), killed(8)];
+    assert.deepEqual(limits(kmsg(both)), [[8, '/docker/a', undefined]]);
+    assert.deepEqual(limits(kmsg(both, 1_000_000)), [[8, '/docker/a', limit]]);
+    assert.deepEqual(limits(kmsg([begin('one'), summary(7), killed(7), ...both.slice(1)]))[1], [8, '/docker/a', limit]);
+  });
+
+  it('may announce up to eight kills before the first is told, in any order', () => {
+    const pids = [1, 2, 3, 4, 5, 6, 7, 8];
+    const lines = pids.flatMap((pid) => [begin(), summary(pid, 'hog', `/docker/${pid}`)]);
+    const told = readVictims(kmsg([...lines, ...pids.toReversed().map((pid) => killed(pid))]));
+    assert.deepEqual(
+      told.map(({ pid, memcg, confirmed }) => [pid, memcg, confirmed]),
+      pids.toReversed().map((pid) => [pid, `/docker/${pid}`, true]),
+    );
+    const nine = readVictims(kmsg([...lines, begin(), summary(9), killed(9)]));
+    assert.deepEqual(
+      nine.slice(0, 2).map(({ pid, confirmed }) => [pid, confirmed]),
+      [
+        [1, false],
+        [9, true],
+      ],
+    );
+  });
+
+  it('give up a kill that does not follow within ten seconds', () => {
+    const lines = kmsg([begin(), summary(8), killed(9, 'other')], 6_000_000);
+    assert.deepEqual(
+      readVictims(lines).map(({ pid, confirmed }) => [pid, confirmed]),
+      [
+        [9, true],
+        [8, false],
+      ],
+    );
+    const late = kmsg([begin(), summary(8), killed(9, 'other')], 11_000_000);
+    assert.deepEqual(
+      readVictims(late).map(({ pid, confirmed }) => [pid, confirmed]),
+      [
+        [8, false],
+        [9, true],
+      ],
+    );
+  });
+
+  it('tell of another process than the announced one only where it can be its child or its thread', () => {
+    const announced = 'Memory cgroup out of memory: Kill process 8 (hog) score 985 or sacrifice child';
+    const child = killed(9, 'child', '');
+    assert.deepEqual(briefly(readVictims(kmsg([begin(), dumped, announced, child]))), [
+      [9, 'child', '/docker/a', undefined],
+    ]);
+    // Who is not in the table, which the kernel has just written, is no child.
+    assert.deepEqual(
+      readVictims(kmsg([begin(), dumped, ...table, announced, child])).map(({ pid, memcg }) => [pid, memcg]),
+      [
+        [9, undefined],
+        [8, '/docker/a'],
+      ],
+    );
+    // Nor is a victim of the whole machine that of a group.
+    assert.equal(readVictims(kmsg([begin(), dumped, announced, killed(9, 'child', 'Out of memory: ')])).length, 2);
+    // A thread has the process's name and user, and no row of its own.
+    const of = (...lines: string[]): number[] => readVictims(kmsg([begin(), ...lines])).map(({ pid }) => pid);
+    assert.deepEqual(of(summary(8), killed(9)), [9]);
+    assert.deepEqual(of(summary(8), killed(9, 'other')), [9, 8]);
+    assert.deepEqual(of(summary(8), killed(9).replace('UID:1000', 'UID:7')), [9, 8]);
+    assert.deepEqual(of(...table, table[1]!.replaceAll('8', '9'), summary(8), killed(9)), [9, 8]);
+  });
+
+  it('take the same process told twice within two seconds for one, and a pid that comes again later for another', () => {
+    const pids = (stepUs: number, ...lines: string[]) => readVictims(kmsg(lines, stepUs)).map(({ pid }) => pid);
+    assert.deepEqual(pids(1, killed(8), killed(8)), [8]);
+    assert.deepEqual(pids(2_000_000, killed(8), killed(8)), [8]);
+    assert.deepEqual(pids(2_000_001, killed(8), killed(8)), [8, 8]);
+    assert.deepEqual(pids(1, killed(8), killed(8, 'other')), [8, 8]);
+    assert.deepEqual(pids(1, killed(8), killed(8).replace('total-vm:100kB', 'total-vm:104kB')), [8, 8]);
+  });
+
+  it('have no victim that the kernel let go, and only that one', () => {
+    const skipped = 'Memory cgroup out of memory: OOM victim 8 (hog) is already exiting. Skip killing the task';
+    const told = readVictims(kmsg([begin(), summary(9), begin(), summary(8), skipped]));
+    assert.deepEqual(
+      told.map(({ pid }) => pid),
+      [9],
+    );
+  });
+
+  it('tell how many were held back', () => {
+    const [victim, suppressed] = readLog(kmsg([killed(8), 'oom_kill_process: 70 callbacks suppressed']));
+    assert.equal(victim!.kind, 'oom_victim');
+    assert.deepEqual(known(suppressed), {
+      kind: 'oom_reports_suppressed',
+      at: { sequence: 1, monotonicUs: 1_000_001 },
+      reports: 70,
+    });
+    for (const text of ['x oom_kill_process: 70 callbacks suppressed', 'oom_kill_process: 70 callbacks suppressed x']) {
+      assert.deepEqual(readLog(kmsg([text])), []);
+    }
+  });
+
+  it('give a victim out after 64 other messages, or a tenth of a second', () => {
+    const told = (count: number, stepUs: number) => {
+      const reader = new LogLineReader(() => 0);
+      const reports = new OomReports(4096);
+      const lines = kmsg([killed(8), ...Array.from({ length: count }, () => 'eth0: link up')], stepUs);
+      return lines.flatMap((line) => reports.feed(reader.read(line)!)).length;
+    };
+    assert.deepEqual([told(64, 1), told(65, 1), told(1, 100_000), told(1, 100_001)], [0, 1, 0, 1]);
+  });
+
+  it('tell sharers of memory alone where the victim is not in the log', () => {
+    assert.deepEqual(known(readVictims(kmsg(['Kill process 9 (hog) sharing same memory']))), [
+      { kind: 'oom_victim', at: { sequence: 0, monotonicUs: 1_000_000 }, pid: 9, comm: 'hog', confirmed: true },
+    ]);
+  });
+});
+
 describe('kills of a whole group', () => {
   const path = '/docker/a';
 
@@ -226,6 +395,40 @@ describe('kills of a whole group', () => {
       [6, 'idle', path, path],
     ]);
     assert.equal(new Set(victims.map(({ invocation }) => invocation)).size, 1);
+  });
+
+  it('take in no one of another limit, nobody whom the table lacks, and nobody after a pause', () => {
+    const table = [
+      '[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name',
+      '[      8]     0     8       25       12    77824        0             0 hog',
+      '[      9]     0     9       25       12    77824        0             0 hog',
+    ];
+    const lines = [begin(), ...table, summary(8), killed(8), group('/docker/a')];
+    const groupsOf = (...more: string[]) =>
+      readVictims(kmsg([...lines, ...more])).map(({ pid, invocation }) => [pid, invocation?.oomGroup]);
+    assert.deepEqual(groupsOf(killed(9)).at(-1), [9, '/docker/a']);
+    assert.deepEqual(groupsOf(killed(9, 'hog', '')).at(-1), [9, '/docker/a']);
+    assert.deepEqual(groupsOf(killed(7)).at(-1), [7, undefined]);
+    assert.deepEqual(groupsOf(killed(9, 'hog', 'Out of memory: ')).at(-1), [9, undefined]);
+    // The first one is told again as one of the group.
+    assert.deepEqual(groupsOf(killed(8), killed(9)), [
+      [8, '/docker/a'],
+      [9, '/docker/a'],
+    ]);
+    assert.equal(readVictims(kmsg([...lines, killed(9, 'hog', '')]))[1]!.memcgOom, true);
+  });
+
+  it('are no group where the line is not whole, or the victim before is of elsewhere', () => {
+    for (const text of [`x ${group('/docker/a')}`, `${group('/docker/a')} x`]) {
+      assert.deepEqual(briefly(readVictims(kmsg([begin(), summary(8), killed(8), text]))), [
+        [8, 'hog', '/docker/a', undefined],
+      ]);
+    }
+    const elsewhere = [begin(), summary(8, 'hog', '/docker/b'), killed(8), group('/docker/a'), killed(9)];
+    assert.deepEqual(briefly(readVictims(kmsg(elsewhere))), [
+      [8, 'hog', '/docker/b', undefined],
+      [9, 'hog', '/docker/a', '/docker/a'],
+    ]);
   });
 
   it('are known without a report', () => {
