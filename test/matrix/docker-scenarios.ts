@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import type Docker from 'dockerode';
 import { mainPid } from '../helpers/docker-host.ts';
 import { eventually } from '../helpers/eventually.ts';
@@ -9,6 +10,8 @@ const scenarios: Scenario[] = [
   { name: 'exec’d process', run: killExecuted },
   { name: 'short-lived --rm container', run: killShortLived },
   { name: 'SIGKILL by hand', run: killByHand },
+  { name: '`docker kill`', run: killByRuntime },
+  { name: 'killer in user space', run: killFromUserSpace },
   { name: '`exit 137`', run: exitWith137 },
   { name: 'stop timeout', run: stopUntilTimeout },
   { name: 'child kill, then a clean stop', run: stopAfterKill },
@@ -77,6 +80,24 @@ async function killByHand({ docker }: Context): Promise<Truth> {
   process.kill(await mainPid(container), 'SIGKILL');
   await container.wait();
   return { kills: [], exits: [exitOf(container, 'killed_externally')] };
+}
+
+async function killByRuntime({ docker }: Context): Promise<Truth> {
+  const container = await docker.run(['memhog', 'sleep']);
+  await container.kill();
+  await container.wait();
+  return { kills: [], exits: [exitOf(container, 'killed_externally')] };
+}
+
+/** Says what the OOM controller of Talos says, and does what it does. */
+async function killFromUserSpace({ docker }: Context): Promise<Truth> {
+  const container = await docker.run(['memhog', 'sleep']);
+  const pid = await mainPid(container);
+  const told = JSON.stringify({ component: 'controller-runtime', cgroup: `/sys/fs/cgroup/docker/${container.id}` });
+  writeFileSync('/dev/kmsg', `<12>[talos] Sending SIGKILL to cgroup ${told}\n`);
+  process.kill(pid, 'SIGKILL');
+  await container.wait();
+  return { kills: [], exits: [exitOf(container, 'killed_by_userspace_oom')] };
 }
 
 async function exitWith137({ docker }: Context): Promise<Truth> {
