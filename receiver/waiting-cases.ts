@@ -12,6 +12,9 @@ const mainProcessToldWithinMs = 5_000;
 /** One kill after the other must not put off the first for longer. */
 const mostWaitMs = 5_000;
 
+/** What is found at the start waits this long for the witnesses that begin later: each gives up on its own before. */
+const mostBeginMs = 10_000;
+
 /** A container that a working runtime has not told of for so long is none of its own. */
 const othersAfterMs = 60_000;
 
@@ -30,6 +33,8 @@ export class WaitingCases {
   readonly #settleMs: number;
   readonly #witnesses: Witnesses;
   readonly #waiting = new Set<Case>();
+  /** When the first case began to wait for a witness to begin, by the monotonic clock. */
+  #heldSinceMs: number | undefined;
 
   constructor(settleMs: number, witnesses: Witnesses) {
     this.#settleMs = settleMs;
@@ -69,8 +74,7 @@ export class WaitingCases {
   awaitKills(open: Case, now: Instant): void {
     const awaitsRuntime = this.expectsRuntime(open, now);
     const waitMs = awaitsRuntime ? Math.max(this.#settleMs, mainProcessToldWithinMs) : this.#settleMs;
-    open.killsDueByMs ??=
-      now.monotonicMs + Math.max(waitMs, this.#witnesses.isBeginning() ? mostWaitMs : Math.min(2 * waitMs, mostWaitMs));
+    open.killsDueByMs ??= now.monotonicMs + Math.max(waitMs, Math.min(2 * waitMs, mostWaitMs));
     open.dueAtMs = undefined;
     this.#add(open, Math.min(now.monotonicMs + waitMs, open.killsDueByMs));
   }
@@ -97,7 +101,9 @@ export class WaitingCases {
   }
 
   #waitsForBeginning(open: Case, { monotonicMs }: Instant): boolean {
-    if (!this.#witnesses.isBeginning() || (open.killsDueByMs ?? -Infinity) <= monotonicMs) return false;
+    if (!this.#witnesses.isBeginning()) return false;
+    this.#heldSinceMs ??= monotonicMs;
+    if (monotonicMs - this.#heldSinceMs >= mostBeginMs) return false;
     open.dueAtMs = monotonicMs + this.#settleMs;
     return true;
   }

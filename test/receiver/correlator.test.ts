@@ -845,14 +845,27 @@ describe('Correlator', () => {
       assert.deepEqual(tellWith(...strays).toSorted(), ['node_oom_kill unknown', 'oom_kill child - unknown']);
     });
 
-    it('waits for what a source that is about to begin has seen before, but for 5 s at most', () => {
+    it('waits for what a source that is about to begin has seen before, but for 10 s at most', () => {
       const receiver = makeReceiver({ isKernelLogUp: true, isBeginning: () => true });
       for (const observation of [...known, counted(5000), mainProcess(5010, true)]) receiver.take(observation);
       assert.deepEqual(
-        [6000, 7000, 9999].flatMap((nowMs) => receiver.settle(nowMs)),
+        [6000, 11_000, 15_999].flatMap((nowMs) => receiver.settle(nowMs)),
         [],
       );
-      assert.deepEqual(receiver.settle(10_700).map(summarize), ['oom_kill child']);
+      assert.deepEqual(receiver.settle(17_000).map(summarize), ['oom_kill child']);
+    });
+
+    it('does not explain a SIGKILL before a source has begun that may tell of its kill', () => {
+      let isBeginning = true;
+      const receiver = makeReceiver({ isKernelLogUp: true, isBeginning: () => isBeginning });
+      for (const observation of [...known, kernelTotal(4000, 7), gone(5000), exited(5001, 137)]) {
+        receiver.take(observation);
+      }
+      assert.deepEqual(receiver.settle(9000), []);
+      const told = receiver.take(named(4999, 70), 9500);
+      isBeginning = false;
+      told.push(...receiver.settle(14_500));
+      assert.deepEqual(told.map(summarize), ['oom_kill init', 'exit oom_killed oom_container']);
     });
 
     it('tells of kills that the main process was seen to outlive without those that follow', () => {
