@@ -48,9 +48,6 @@ function tellOtherKill(open: Case, evidence: Evidence[], otherwise: ExitCause = 
 function tellInferred(open: Case, now: Instant, evidence: Evidence[]): Incident[] {
   const { container, ended } = open;
   const atMs = hintOf(open, ended!.atMs) ?? ended!.atMs;
-  // The log may name it yet.
-  open.toldUnnamed++;
-  open.unnamedBeforeMs = Math.max(open.unnamedBeforeMs, ended!.atMs);
   const kill: OomKill = {
     kind: 'oom_kill',
     container,

@@ -762,6 +762,16 @@ describe('Correlator', () => {
       }
     });
 
+    it('takes one late line of the log for a kill that the count of the machine showed, and the next for another', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const inferred = [...known, kernelTotal(5001, 42), gone(5002), exited(5030, 137)];
+      for (const observation of inferred) receiver.take(observation);
+      assert.deepEqual(receiver.settle(6000).map(summarize), ['oom_kill init', 'exit oom_killed oom_container']);
+      const late = [named(5000, 70), named(5001, 71)].flatMap((observation) => receiver.take(observation, 6100));
+      assert.deepEqual([...late, ...receiver.settle(60_000)].map(summarize), ['oom_kill child']);
+      assert.ok(receiver.ledger.isBalanced);
+    });
+
     it('tells one kill of one life for a victim that the log names with a time after its end', () => {
       const unknownPid = [appeared(900), started(1000), kernelTotal(1002, 40)];
       const endings: [Observation[], number][] = [
