@@ -28,8 +28,9 @@ export function readPodLabels(
   const nameOf = (label: string, longest: number): string | undefined =>
     cutName(labels[label], longest, `label ${label}`, onBadInput);
   const containerName = nameOf('io.kubernetes.container.name', longestLabel);
-  const sandbox =
-    containerName === 'POD' || sandboxMarks.some(([key, mark]) => (annotations[key] ?? labels[key]) === mark);
+  const isMarked = sandboxMarks.some(([key, mark]) => (annotations[key] ?? labels[key]) === mark);
+  // A mark on what the kubelet calls a container is a label of its image, which the runtime has added.
+  const sandbox = containerName === 'POD' || (containerName === undefined && isMarked);
   const pod: PodFacts = {
     uid,
     namespace: nameOf('io.kubernetes.pod.namespace', longestLabel),

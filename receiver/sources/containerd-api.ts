@@ -7,6 +7,7 @@ import { Tasks } from '../grpc/generated/containerd/tasks-service_pb.ts';
 import type { EnvelopeSchema } from '../grpc/generated/containerd/types_pb.ts';
 import { Version } from '../grpc/generated/containerd/version-service_pb.ts';
 import { ContainerState, RuntimeService } from '../grpc/generated/cri/cri_pb.ts';
+import { exitCodeOf } from './cri-container.ts';
 import { isDaemonTime } from './daemon-time.ts';
 import { topicsFollowed } from './containerd-event.ts';
 
@@ -67,11 +68,9 @@ export class ContainerdApi {
       const options = { timeoutMs: this.#timeoutMs, signal };
       const { status } = await this.#client.unary(RuntimeService.method.containerStatus, { containerId }, options);
       if (status?.state !== ContainerState.CONTAINER_EXITED) return undefined;
-      const { exitCode, reason } = status;
+      const exitCode = exitCodeOf(status);
       const atMs = Number(status.finishedAt) / 1e6;
-      // 255 stands for one that it does not know, with the reason Unknown, or OOMKilled once that event has come.
-      const isKnown = exitCode !== 255 || reason === 'Error';
-      return isKnown && isDaemonTime(atMs) ? { atMs, exitCode } : undefined;
+      return exitCode !== undefined && isDaemonTime(atMs) ? { atMs, exitCode } : undefined;
     } catch {
       return undefined;
     }

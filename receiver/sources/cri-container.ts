@@ -1,4 +1,9 @@
-import { ContainerState, type ContainerStatusResponse, type PodSandbox } from '../grpc/generated/cri/cri_pb.ts';
+import {
+  ContainerState,
+  type ContainerStatus,
+  type ContainerStatusResponse,
+  type PodSandbox,
+} from '../grpc/generated/cri/cri_pb.ts';
 import type { ContainerSeen, RuntimeName } from '../observation.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
 import { boundFacts, isContainerId } from './container-facts.ts';
@@ -6,8 +11,8 @@ import { isDaemonTime } from './daemon-time.ts';
 
 /**
  * Reads the answer to ContainerStatus; undefined for one that cannot be read, which is told. `atMs` is when it was asked.
- * Its reason is not read: `OOMKilled` stands there for all that were in a pod whose limit was hit (containerd on cgroup
- * v1) and for a main process that ended well after a child of its was killed.
+ * Its reason says nothing of a kill: `OOMKilled` stands there for all that were in a pod whose limit was hit (containerd
+ * on cgroup v1) and for a main process that ended well after a child of its was killed.
  */
 export function decodeContainerStatus(
   { status, info }: ContainerStatusResponse,
@@ -48,9 +53,17 @@ export function decodeContainerStatus(
     createdAtMs: timeOf(status.createdAt),
     startedAtMs: timeOf(status.startedAt),
     finishedAtMs: ended ? timeOf(status.finishedAt) : undefined,
-    // CRI-O gives -1 where it does not know.
-    exitCode: ended && status.exitCode >= 0 ? status.exitCode : undefined,
+    exitCode: ended ? exitCodeOf(status) : undefined,
   };
+}
+
+/**
+ * With which code a container ended; undefined where the runtime does not know it. CRI-O gives -1 then; containerd gives
+ * 255 with the reason `Unknown`, or `OOMKilled` once that event has come.
+ */
+export function exitCodeOf({ exitCode, reason }: ContainerStatus): number | undefined {
+  const isKnown = exitCode >= 0 && (exitCode !== 255 || reason === 'Error');
+  return isKnown ? exitCode : undefined;
 }
 
 /** A pod's sandbox as ListPodSandbox lists it; undefined for one whose id is none, which is told. */

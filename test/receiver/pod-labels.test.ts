@@ -47,6 +47,13 @@ describe('readPodLabels', () => {
     for (const [marks, annotations] of kinds) assert.deepEqual(read({ ...ofSandbox, ...marks }, annotations), expected);
   });
 
+  it('takes no container for a sandbox because its image has the label of one', () => {
+    // containerd and Docker give a container the labels of its image, but for those that the kubelet gives it itself.
+    const ofImage = { 'io.kubernetes.docker.type': 'podsandbox', 'io.kubernetes.cri.container-type': 'sandbox' };
+    const { pod, sandbox } = read({ ...ofImage, ...labels });
+    assert.deepEqual([pod?.containerName, sandbox], ['app', false]);
+  });
+
   it('knows a static pod by the hash of its manifest', () => {
     const hash = '0123456789abcdef0123456789abcdef';
     assert.equal(read({ ...labels, 'io.kubernetes.pod.uid': hash }).pod?.uid, hash);

@@ -106,6 +106,22 @@ suite('the source cri', () => {
     assert.deepEqual(summary(), ['runs', 'ended 3']);
   });
 
+  test('takes no exit code that the runtime does not know for one', async () => {
+    const [now, others] = [Date.now(), ['1', '2', '3', '4'].map((digit) => id.replaceAll('5', digit))];
+    const ends = [
+      { exitCode: 255, reason: 'Unknown' },
+      { exitCode: 255, reason: 'OOMKilled' },
+      { exitCode: 255, reason: 'Error' },
+      { exitCode: -1, reason: 'Error' },
+    ];
+    for (const [n, other] of others.entries()) {
+      const ended = endedContainer(other, now - 70_000 + n, now - 1_000, 0);
+      runtime.containers.set(other, { ...ended, status: { ...ended.status, ...ends[n] } });
+    }
+    await observe();
+    assert.deepEqual(summary(), ['ended undefined', 'ended undefined', 'ended 255', 'ended undefined']);
+  });
+
   test('tells containers in the order in which they were made', async () => {
     const [now, others] = [Date.now(), ['9', '1', '4', '7', '2', '8'].map((digit) => id.replaceAll('5', digit))];
     for (const [n, other] of others.entries()) runtime.containers.set(other, runningContainer(other, now - n * 100));
