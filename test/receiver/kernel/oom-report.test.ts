@@ -265,6 +265,30 @@ describe('reports that are not whole, or not alone', () => {
     assert.deepEqual(limits(kmsg([begin('one'), summary(7), killed(7), ...both.slice(1)]))[1], [8, '/docker/a', limit]);
   });
 
+  it('announce a kill twice in 5.0 and 5.1, and may still kill a child', () => {
+    const announced = 'Memory cgroup out of memory: Kill process 8 (hog) score 985 or sacrifice child';
+    const told = (last: string) =>
+      readVictims(kmsg([begin(), summary(8), announced, last])).map(({ pid, uid, memcg }) => [pid, uid, memcg]);
+    assert.deepEqual(told(`Killed process 8 (hog) ${figures}`), [[8, 1000, '/docker/a']]);
+    // Whose user the summary did not tell.
+    assert.deepEqual(told(`Killed process 9 (child) ${figures}`), [[9, undefined, '/docker/a']]);
+  });
+
+  it('tell the page size by the victim in the table, if the log is of another machine', () => {
+    const rows = [table[0]!, table[1]!.replace(' 25 ', ' 16 ')];
+    const lines = [begin(), ...rows, summary(8), killed(8).replace('total-vm:100kB', 'total-vm:1024kB')];
+    assert.equal(readVictims(kmsg(lines))[0]!.invocation!.tasks![0]!.rssBytes, 12 * 65_536);
+  });
+
+  it('of which nothing can be killed end there', () => {
+    const nothing = 'Out of memory and no killable processes...';
+    const told = readLog(kmsg([begin(), usage, nothing, nothing, summary(8), killed(8)]));
+    assert.deepEqual(
+      told.map((event) => ('invocation' in event ? event.invocation?.limitBytes : undefined)),
+      [limit, undefined, undefined],
+    );
+  });
+
   it('may announce up to eight kills before the first is told, in any order', () => {
     const pids = [1, 2, 3, 4, 5, 6, 7, 8];
     const lines = pids.flatMap((pid) => [begin(), summary(pid, 'hog', `/docker/${pid}`)]);
