@@ -32,7 +32,7 @@ processors:
   batch: {}
 
 exporters:
-  # A Collector that runs on each node and listens there (hostPort or hostNetwork). Of IPv6 nodes: [${env:HOST_IP}]:4317.
+  # A Collector that runs on each node and listens there (hostPort or hostNetwork).
   otlp_grpc:
     endpoint: ${env:HOST_IP}:4317
     tls:

@@ -18,6 +18,7 @@ import {
   type Container,
   type DaemonSet,
   type Manifest,
+  type PodSpec,
 } from '../helpers/chart.ts';
 import { requires } from '../helpers/requires.ts';
 
@@ -150,6 +151,33 @@ suite('the chart', requires('helm'), () => {
     );
   });
 
+  test('needs no other configuration on nodes of IPv6', () => {
+    const { exporters } = configOf(renderChart(), { HOST_IP: 'fd00::7', POD_IP: 'fd00:1::9' });
+    const { endpoint } = exporters.get('otlp_grpc')!.config as { endpoint: object };
+    assert.deepEqual(endpoint, { target: '[fd00::7]:4317' });
+  });
+
+  test('has in its test what the configuration may refer to', () => {
+    const values = {
+      extraVolumes: [{ name: 'token', secret: { secretName: 'token' } }],
+      extraVolumeMounts: [{ name: 'token', mountPath: '/etc/token', readOnly: true }],
+    };
+    const { spec } = only<Manifest & { spec: PodSpec }>(renderChart(values), 'Pod');
+    assert.deepEqual(spec.volumes.slice(1), values.extraVolumes);
+    assert.deepEqual(spec.containers[0]!.volumeMounts.slice(1), values.extraVolumeMounts);
+  });
+
+  test('says after the install where everything goes', () => {
+    const config = { exporters: { otlp_grpc: { endpoint: 'gateway:4317' } } };
+    assert.match(renderNotes({ config }), /^Metrics and events go to gateway:4317\.$/m);
+    assert.match(renderNotes({ config: { exporters: null } }), /^Metrics and events go to port 4317 of/m);
+    const pipelines = { metrics: { exporters: ['otlp_http'] }, logs: { exporters: ['otlp_http'] } };
+    assert.match(
+      renderNotes({ config: { exporters: { otlp_http: { endpoint: 'https://a.example' } }, service: { pipelines } } }),
+      /^Metrics and events go where the pipelines of `config` send them\.$/m,
+    );
+  });
+
   test('starts new pods when the configuration changes, and only then', () => {
     const checksumOf = (values: object) =>
       only<DaemonSet>(renderChart(values), 'DaemonSet').spec.template.metadata.annotations['checksum/config'];
@@ -258,6 +286,8 @@ suite('the chart', requires('helm'), () => {
     ['no machine-id', { machineId: false }],
     ['labels and annotations', { podLabels: { a: 'b' }, podAnnotations: { c: 'd' } }],
     ['long names', { fullnameOverride: 'a'.repeat(50) }],
+    ['an update by hand', { updateStrategy: { type: 'OnDelete', rollingUpdate: null } }],
+    ['a processor with its defaults', { config: { processors: { batch: null } } }],
     ['values for all charts of a parent', { global: { anything: 1 } }],
   ];
   for (const [what, values] of useful) {
@@ -290,7 +320,12 @@ suite('the chart', requires('helm'), () => {
     ['a number for a tag', { image: { tag: 1.2 } }, /at '\/image\/tag': got number, want string/],
     ['half a digest', { image: { digest: 'sha256:12' } }, /at '\/image\/digest': 'sha256:12' does not match pattern/],
     ['no image', { image: { repository: '' } }, /at '\/image\/repository': minLength: got 0, want 1/],
-    ['less time to end than it takes', { terminationGracePeriodSeconds: 5 }, /minimum: got 5, want 10/],
+    ['less time to end than it takes', { terminationGracePeriodSeconds: 5 }, /minimum: got 5, want 11/],
+    [
+      'two at a time on a node',
+      { updateStrategy: { rollingUpdate: { maxSurge: 1 } } },
+      /at '\/updateStrategy\/rollingUpdate': additional properties 'maxSurge' not allowed/,
+    ],
     ['a port of root', { ports: { health: 80 } }, /at '\/ports\/health': minimum: got 80, want 1,?024/],
     ['a name that is too long', { fullnameOverride: 'a'.repeat(51) }, /maxLength: got 51, want 50/],
     ['the second of several', { tier: 1, machineId: 2 }, /at '\/machineId': got number, want boolean/],

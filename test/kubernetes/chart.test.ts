@@ -54,7 +54,7 @@ describe('a real API server', requires('kubernetes', 'helm'), () => {
       extraVolumes: [{ name: 'ca', secret: { secretName: 'ca' } }],
       extraVolumeMounts: [{ name: 'ca', mountPath: '/etc/ca', readOnly: true }],
       affinity: { nodeAffinity: {} },
-      updateStrategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
+      updateStrategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: '25%' } },
     };
     const manifests = renderChart(values);
     assert.equal((await dryRun(manifests)).length, manifests.length);
