@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { describeError } from '../pipelines/errors.ts';
 import { findHierarchy } from './cgroup/hierarchy.ts';
 import type { Config } from './config.ts';
-import { NothingToObserveError } from './source.ts';
 import { printable } from './sources/bad-input.ts';
 import { findContainerd } from './sources/containerd.ts';
 import { findCriRuntime } from './sources/cri-endpoint.ts';
 import { findDockerEndpoint } from './sources/docker-probe.ts';
+import type { SocketProbe } from './sources/runtime-sockets.ts';
 import { grantFor, probeKernelLog as probeKernelLogWays, type NoKernelLogError } from './sources/kernel-log-tap.ts';
 
 /** One thing on the node that the receiver can use, and how it stands. */
@@ -70,10 +70,7 @@ async function probeKubernetes(config: Config): Promise<Finding> {
     };
   }
   if (sources.cri.enabled) return probeCri(config);
-  if (found.why === 'missing' && endpoint === '') return { what: kubernetes, state: 'unused', detail: found.error };
-  const grant =
-    found.why === 'permission_denied' ? 'run as root' : 'start containerd, or set sources::containerd::endpoint';
-  return { what: kubernetes, state: 'missing', detail: found.error, lost: lostWithoutKubernetes, grant };
+  return findNoKubernetes(found, 'containerd', endpoint);
 }
 
 const kubernetes = 'runtime of Kubernetes';
@@ -82,16 +79,23 @@ const lostWithoutKubernetes = 'names, exits, exit codes and restarts of pods';
 async function probeCri({ root_path, sources: { cri } }: Config): Promise<Finding> {
   const what = kubernetes;
   if (!cri.enabled) return { what, state: 'unused', detail: 'sources::cri::enabled is false' };
-  const search = { endpoint: cri.endpoint || undefined, hostRoot: root_path, timeoutMs: cri.timeout };
-  try {
-    const { description, socket } = await findCriRuntime(search);
-    return { what, state: 'found', detail: `${description} at unix://${socket}` };
-  } catch (error) {
-    const detail = describeError(error);
-    if (error instanceof NothingToObserveError) return { what, state: 'unused', detail };
-    const grant = 'run as root, or set sources::cri::endpoint';
-    return { what, state: 'missing', detail, lost: lostWithoutKubernetes, grant };
-  }
+  const search = { endpoint: cri.endpoint || undefined, hostRoot: root_path };
+  const found = await findCriRuntime(search, cri.timeout);
+  if (!found.reachable) return findNoKubernetes(found, 'cri', cri.endpoint);
+  return { what, state: 'found', detail: `${found.answer.description} at unix://${found.socket}` };
+}
+
+function findNoKubernetes(
+  { why, error }: SocketProbe<unknown> & { reachable: false },
+  source: 'containerd' | 'cri',
+  endpoint: string,
+): Finding {
+  const what = kubernetes;
+  const isExpected = endpoint !== '';
+  if (!isExpected && why === 'missing') return { what, state: 'unused', detail: 'there is none of the usual sockets' };
+  if (!isExpected && why === 'not_served') return { what, state: 'unused', detail: error };
+  const grant = why === 'permission_denied' ? 'run as root' : `start the runtime, or set sources::${source}::endpoint`;
+  return { what, state: 'missing', detail: error, lost: lostWithoutKubernetes, grant };
 }
 
 function probeMemcg({ root_path, sources: { memcg } }: Config): Finding {

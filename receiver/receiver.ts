@@ -114,7 +114,7 @@ class ContainerLifecycle implements Component {
     this.#memcg = config.sources.memcg.enabled ? makeMemcgSource(config, this.#telemetry) : undefined;
     const docker = config.sources.docker.enabled ? makeDockerSource(config, this.#telemetry) : undefined;
     const containerd = config.sources.containerd.enabled ? makeContainerdSource(config, this.#telemetry) : undefined;
-    this.#cri = config.sources.cri.enabled ? this.#makeCriSource() : undefined;
+    this.#cri = config.sources.cri.enabled ? this.#makeCriSource(containerd) : undefined;
     const logTelemetry = new KernelLogTelemetry(settings);
     this.#kernelLog = config.sources.kernel_log.enabled
       ? makeKernelLogSource(config, this.#telemetry, logTelemetry)
@@ -140,7 +140,7 @@ class ContainerLifecycle implements Component {
     return runtimes.some((source) => this.#mayTell(source));
   }
 
-  #makeCriSource(): CriSource {
+  #makeCriSource(containerd: ContainerdSource | undefined): CriSource {
     const { endpoint, poll_interval, timeout } = this.#config.sources.cri;
     return new CriSource({
       endpoint: endpoint || undefined,
@@ -149,7 +149,11 @@ class ContainerLifecycle implements Component {
       timeoutMs: timeout,
       graceMs: this.#config.grace_period,
       // The source of a runtime's own tells more of it, and at once.
-      isServed: (runtime) => (runtime === 'docker' || runtime === 'containerd') && this.#mayTell(runtime),
+      isServed: (runtime, socket) => {
+        const isSame = runtime === 'docker' || (runtime === 'containerd' && (containerd?.socket ?? socket) === socket);
+        if (!isSame) return false;
+        return this.#undecided.has(runtime) ? undefined : this.#telemetry.isUp(runtime);
+      },
       onBadInput: (what, value) => this.#telemetry.countBadInput('cri', what, value),
     });
   }

@@ -25,6 +25,25 @@ export class NothingToObserveError extends Error {
   override readonly name = 'NothingToObserveError';
 }
 
+/**
+ * Runs one subscription with a signal of its own, which is aborted when it is over: whatever was the end of it, nothing
+ * that belongs to it goes on. Resolves where `signal` was aborted, else rejects as `run` does.
+ */
+export async function runSubscription(signal: AbortSignal, run: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  if (signal.aborted) return;
+  const ended = new AbortController();
+  const end = (): void => ended.abort();
+  signal.addEventListener('abort', end, { once: true });
+  try {
+    await run(ended.signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    signal.removeEventListener('abort', end);
+    end();
+  }
+}
+
 /** Told when a source begins to work, and each time it fails. */
 export interface SourceWatcher {
   up(): void;

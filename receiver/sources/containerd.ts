@@ -1,10 +1,17 @@
 import type { Emit } from '../observation.ts';
-import { NothingToObserveError, type Source } from '../source.ts';
+import { runSubscription, type Source } from '../source.ts';
 import type { OnBadInput } from './bad-input.ts';
 import { ContainerdApi } from './containerd-api.ts';
 import { ContainerdMemory, type KnownContainer } from './containerd-memory.ts';
 import { ContainerdSubscription } from './containerd-subscription.ts';
-import { containerdSockets, findSocket, socketsOf, type SocketProbe, type SocketSearch } from './runtime-sockets.ts';
+import {
+  containerdSockets,
+  findSocket,
+  socketsOf,
+  unreachableError,
+  type SocketProbe,
+  type SocketSearch,
+} from './runtime-sockets.ts';
 
 /** How the `containerd` source is set up. */
 export interface ContainerdSourceOptions extends SocketSearch {
@@ -67,33 +74,30 @@ export class ContainerdSource implements Source {
     this.#memory.resume(containers);
   }
 
+  /** Where containerd answered; undefined before the first answer. */
+  get socket(): string | undefined {
+    return this.#socket;
+  }
+
   /** Containers that it remembers. */
   get remembered(): number {
     return this.#memory.ids().size;
   }
 
   async observe(emit: Emit, up: () => void, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    const { timeoutMs, hostRoot, endpoint } = this.#options;
-    const found = await findContainerd({ hostRoot, endpoint: this.#socket ?? endpoint }, timeoutMs, signal);
-    if (signal.aborted) return;
-    if (!found.reachable) {
-      const isNobodysFault = found.why === 'missing' && endpoint === undefined && this.#socket === undefined;
-      throw isNobodysFault ? new NothingToObserveError(found.error) : new Error(found.error);
-    }
+    await runSubscription(signal, (ended) => this.#observe(emit, up, ended));
+  }
+
+  async #observe(emit: Emit, up: () => void, signal: AbortSignal): Promise<void> {
+    const { timeoutMs, hostRoot } = this.#options;
+    const endpoint = this.#socket ?? this.#options.endpoint;
+    const found = await findContainerd({ hostRoot, endpoint }, timeoutMs, signal);
+    if (!found.reachable) throw unreachableError(found, endpoint !== undefined);
     this.#socket = found.socket;
     const api = new ContainerdApi(found.socket, timeoutMs);
-    // Ends all that belongs to this subscription, whatever was the end of it.
-    const ended = new AbortController();
-    const end = (): void => ended.abort();
-    signal.addEventListener('abort', end, { once: true });
     try {
-      await this.#subscribe(api, emit, ended.signal).run(up);
-    } catch (error) {
-      if (!signal.aborted) throw error;
+      await this.#subscribe(api, emit, signal).run(up);
     } finally {
-      signal.removeEventListener('abort', end);
-      end();
       api.close();
     }
   }

@@ -25,7 +25,8 @@ export interface CriPollSettings {
 
 /**
  * Asks once what there is, and tells each sandbox that is new, each container whose state is not the one that was told,
- * and what is there no more. Rejects where the runtime does not answer.
+ * and what is there no more. Rejects where the runtime does not answer, having told what it has
+ * answered before.
  */
 export async function poll(settings: CriPollSettings): Promise<void> {
   const { client, memory, timeoutMs, clock, signal } = settings;
@@ -38,13 +39,16 @@ export async function poll(settings: CriPollSettings): Promise<void> {
   for (const sandbox of sandboxes) tellSandbox(sandbox, askedAtMs, settings);
   const changed = containers.filter((container) => hasChanged(container, settings));
   const seen = new Map<Container, ContainerSeen>();
-  await inspectAll(changed, async (container) => {
-    const answer = await askStatus(container, settings);
-    if (answer !== undefined) seen.set(container, answer);
-  });
-  // A container that was restarted comes after the one in whose place it is.
-  const inOrder = [...seen].toSorted(([a], [b]) => Number(a.createdAt - b.createdAt));
-  for (const [container, answer] of inOrder) tellContainer(container, answer, settings);
+  try {
+    await inspectAll(changed, async (container) => {
+      const answer = await askStatus(container, settings);
+      if (answer !== undefined) seen.set(container, answer);
+    });
+  } finally {
+    // A container that was restarted comes after the one in whose place it is.
+    const inOrder = [...seen].toSorted(([a], [b]) => Number(a.createdAt - b.createdAt));
+    for (const [container, answer] of inOrder) tellContainer(container, answer, settings);
+  }
   memory.polledAtMs = askedAtMs;
 }
 
@@ -90,7 +94,7 @@ function tellContainer({ id, state }: Container, seen: ContainerSeen, settings: 
 }
 
 /**
- * Asks how a container stands. Rejects where the runtime is gone; undefined for a container that is gone, and for one
+ * Asks how a container stands. Rejects where the runtime is gone or hangs; undefined for a container that is gone, and for one
  * that the next poll asks for again, because the answer is of no use.
  */
 async function askStatus(
@@ -106,7 +110,7 @@ async function askStatus(
     return decodeContainerStatus(answer, id, atMs, runtime, onBadInput);
   } catch (error) {
     const code = error instanceof GrpcError ? error.code : undefined;
-    if (code === 'UNAVAILABLE' || signal.aborted) throw error;
+    if (code === 'UNAVAILABLE' || code === 'DEADLINE_EXCEEDED' || signal.aborted) throw error;
     if (code !== 'NOT_FOUND') onBadInput('status of a container cannot be had', printable(describeError(error)));
     return undefined;
   }

@@ -1,24 +1,27 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { GrpcClient } from '../grpc/client.ts';
 import type { Emit, RuntimeName } from '../observation.ts';
-import type { Source } from '../source.ts';
+import { runSubscription, type Source } from '../source.ts';
 import type { OnBadInput } from './bad-input.ts';
-import { findCriRuntime, type CriRuntime, type CriSearch } from './cri-endpoint.ts';
+import { findCriRuntime } from './cri-endpoint.ts';
 import { CriMemory } from './cri-memory.ts';
 import { PollPace } from './cri-pace.ts';
 import { poll } from './cri-poll.ts';
+import { unreachableError, type SocketSearch } from './runtime-sockets.ts';
 
 /** How the `cri` source is set up. */
-export interface CriSourceOptions extends CriSearch {
+export interface CriSourceOptions extends SocketSearch {
+  /** For one call. */
+  timeoutMs: number;
   /** How often the runtime is asked where nothing hints at a change. */
   pollIntervalMs: number;
   /** A container that ended longer ago than this when it is first seen is nothing to us. Default: 5 minutes. */
   graceMs?: number;
   /**
-   * Whether another source tells what a runtime does. Where no endpoint was asked for, the runtime is not asked as long
-   * as that is so. Default: it never is.
+   * Whether another source tells what the runtime at this socket does; undefined: it may do so in a moment. Where no
+   * endpoint was asked for, the runtime is not asked until that is false. Default: it always is.
    */
-  isServed?: (runtime: RuntimeName | undefined) => boolean;
+  isServed?: (runtime: RuntimeName | undefined, socket: string) => boolean | undefined;
   /** The present time in milliseconds since the epoch. */
   clock?: () => number;
   /** Told of everything that cannot be used, and of what is left out because a bound is reached. */
@@ -45,7 +48,7 @@ export class CriSource implements Source {
   readonly #memory: CriMemory;
   readonly #pace: PollPace;
   /** The one that answered first. While it restarts another may answer, but that has other containers. */
-  #found: CriRuntime | undefined;
+  #socket: string | undefined;
 
   constructor(options: CriSourceOptions) {
     this.#options = options;
@@ -71,32 +74,23 @@ export class CriSource implements Source {
   }
 
   async observe(emit: Emit, up: () => void, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    // Calls under way end with the subscription, whatever was the end of it.
-    const ended = new AbortController();
-    const end = (): void => ended.abort();
-    signal.addEventListener('abort', end, { once: true });
-    try {
-      await this.#observe(emit, up, ended.signal);
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    } finally {
-      signal.removeEventListener('abort', end);
-      end();
-    }
+    await runSubscription(signal, (ended) => this.#observe(emit, up, ended));
   }
 
   async #observe(emit: Emit, up: () => void, signal: AbortSignal): Promise<void> {
-    const { endpoint, timeoutMs, graceMs = 300_000 } = this.#options;
-    const search = { ...this.#options, endpoint: this.#found?.socket ?? endpoint };
-    this.#found = await findCriRuntime(search, signal);
-    const { socket, runtime } = this.#found;
+    const { hostRoot, timeoutMs, graceMs = 300_000 } = this.#options;
+    const endpoint = this.#socket ?? this.#options.endpoint;
+    const found = await findCriRuntime({ hostRoot, endpoint }, timeoutMs, signal);
+    if (!found.reachable) throw unreachableError(found, endpoint !== undefined);
+    const { runtime } = found.answer;
+    const socket = (this.#socket = found.socket);
+    const isServed = (): boolean | undefined => this.#isServed(runtime, socket);
     const client = new GrpcClient(socket);
     const [memory, clock, onBadInput] = [this.#memory, this.#clock, this.#onBadInput];
     const settings = { client, runtime, memory, timeoutMs, graceMs, clock, onBadInput, emit, signal };
     try {
       for (let polls = 0; !signal.aborted; polls++) {
-        await this.#whileServed(runtime, polls === 0 ? up : () => {}, signal);
+        await this.#whileServed(isServed, polls === 0 ? up : () => {}, signal);
         await this.#pace.time(() => poll(settings));
         if (polls === 0) up();
         await this.#pace.untilDue(signal);
@@ -106,13 +100,20 @@ export class CriSource implements Source {
     }
   }
 
-  /** Does nothing as long as another source tells the same. */
-  async #whileServed(runtime: RuntimeName | undefined, up: () => void, signal: AbortSignal): Promise<void> {
+  #isServed(runtime: RuntimeName | undefined, socket: string): boolean | undefined {
     const { endpoint, isServed } = this.#options;
-    const isIdle = (): boolean => endpoint === undefined && isServed?.(runtime) === true;
-    if (!isIdle()) return;
+    return endpoint === undefined && isServed !== undefined ? isServed(runtime, socket) : false;
+  }
+
+  /** Does nothing as long as another source tells the same, or may do so in a moment. */
+  async #whileServed(isServed: () => boolean | undefined, up: () => void, signal: AbortSignal): Promise<void> {
+    if (isServed() === false) return;
     up();
-    while (isIdle()) await sleep(idleCheckMs, undefined, { signal });
-    this.#memory.resume(this.#clock(), []);
+    let wasServed = false;
+    for (let served = isServed(); served !== false; served = isServed()) {
+      wasServed ||= served === true;
+      await sleep(idleCheckMs, undefined, { signal });
+    }
+    if (wasServed) this.#memory.resume(this.#clock(), []);
   }
 }

@@ -1,5 +1,5 @@
 import type { Emit } from '../observation.ts';
-import type { Source } from '../source.ts';
+import { runSubscription, type Source } from '../source.ts';
 import type { OnBadInput } from './bad-input.ts';
 import { DockerApi, type DockerApiOptions } from './docker-api.ts';
 import type { EndpointSearch } from './docker-endpoint.ts';
@@ -54,20 +54,10 @@ export class DockerSource implements Source {
   }
 
   async observe(emit: Emit, up: () => void, signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return;
-    // Ends all that belongs to this subscription, whatever was the end of it.
-    const ended = new AbortController();
-    const end = (): void => ended.abort();
-    signal.addEventListener('abort', end, { once: true });
-    try {
-      const subscription = await this.#connect(emit, ended.signal);
+    await runSubscription(signal, async (ended) => {
+      const subscription = await this.#connect(emit, ended);
       await subscription.run(up);
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    } finally {
-      signal.removeEventListener('abort', end);
-      end();
-    }
+    });
   }
 
   async #connect(emit: Emit, signal: AbortSignal): Promise<DockerSubscription> {

@@ -2,6 +2,7 @@ import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { describeError } from '../../pipelines/errors.ts';
 import { GrpcError } from '../grpc/client.ts';
+import { NothingToObserveError } from '../source.ts';
 
 /**
  * Where containerd listens. Distributions of Kubernetes bring their own, and mostly beside one of Docker's, which runs
@@ -24,6 +25,8 @@ export type Unreachable =
   | 'refused'
   /** Somebody listens and does not answer in time. */
   | 'no_answer'
+  /** Somebody answers who does not serve what was asked for, such as Docker's containerd without its CRI plugin. */
+  | 'not_served'
   /** Anything else, such as an answer of somebody else; the error tells. */
   | 'failed';
 
@@ -53,7 +56,23 @@ export function socketsOf({ endpoint, hostRoot }: SocketSearch, usual: readonly 
 }
 
 /** How much each failure tells of what is wrong on this node. */
-const telling: readonly Unreachable[] = ['permission_denied', 'no_answer', 'failed', 'refused', 'missing'];
+const telling: readonly Unreachable[] = [
+  'permission_denied',
+  'no_answer',
+  'failed',
+  'refused',
+  'not_served',
+  'missing',
+];
+
+/** What a source rejects with where nobody answers: no fault where `isExpected` is false, and nobody is there who could. */
+export function unreachableError(
+  { why, error }: SocketProbe<unknown> & { reachable: false },
+  isExpected: boolean,
+): Error {
+  const isNobodysFault = !isExpected && (why === 'missing' || why === 'not_served');
+  return isNobodysFault ? new NothingToObserveError(error) : new Error(error);
+}
 
 /**
  * Asks at each socket in turn who answers, and returns the first that does; where none does, the one whose failure tells
@@ -92,8 +111,12 @@ async function probeSocket<Answer>(
   try {
     return { socket, reachable: true, answer: await ask(socket) };
   } catch (error) {
-    const why = error instanceof GrpcError && error.code === 'DEADLINE_EXCEEDED' ? 'no_answer' : 'failed';
-    return { socket, reachable: false, why, error: `cannot use "${socket}": ${describeError(error)}` };
+    return {
+      socket,
+      reachable: false,
+      why: reasonOfAnswer(error),
+      error: `cannot use "${socket}": ${describeError(error)}`,
+    };
   }
 }
 
@@ -105,6 +128,12 @@ function connect(path: string): Promise<void> {
   });
   connection.once('error', reject);
   return promise;
+}
+
+function reasonOfAnswer(error: unknown): Unreachable {
+  const code = error instanceof GrpcError ? error.code : undefined;
+  if (code === 'DEADLINE_EXCEEDED') return 'no_answer';
+  return code === 'UNIMPLEMENTED' ? 'not_served' : 'failed';
 }
 
 function reasonOf(error: unknown): Unreachable {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
@@ -13,6 +14,8 @@ import { makeSettings } from '../helpers/component-settings.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { FakeHost } from '../helpers/fake-cgroups.ts';
 import { idOf } from './observations.ts';
+import { runningContainer, startCriRuntime } from './sources/cri-runtime.ts';
+import { FakeContainerd } from './sources/fake-containerd.ts';
 
 const never = new AbortController().signal;
 const events = (kills: number) => `oom ${kills}\noom_kill ${kills}\n`;
@@ -77,6 +80,28 @@ const errorsOf = (series: Record<string, number>, task: string) =>
   series[`exit137_internal_errors{receiver=test,task=${task}}`] ?? 0;
 
 describe('the receiver', () => {
+  it('asks a runtime over the CRI while it follows another containerd, such as Docker’s', async (t) => {
+    const k3s = await startCriRuntime('run/k3s/containerd/containerd.sock');
+    t.after(() => k3s.stop());
+    k3s.isDisabled = true;
+    k3s.runtimeName = 'containerd';
+    k3s.containers.set(idOf(1), runningContainer(idOf(1), Date.now()));
+    const ofDocker = new FakeContainerd();
+    await mkdir(join(k3s.hostRoot, 'run/containerd'));
+    await ofDocker.listen(join(k3s.hostRoot, 'run/containerd/containerd.sock'));
+    t.after(() => ofDocker.stop());
+    const config = containerLifecycle.configSchema.parse({
+      root_path: k3s.hostRoot,
+      sources: { docker: { enabled: false }, kernel_log: { enabled: false }, memcg: { enabled: false } },
+    });
+    const receiver = containerLifecycle.create(config, makeSettings(), {});
+    await receiver.start();
+    t.after(() => receiver.shutdown(never));
+    await eventually('containerd is followed', () => ofDocker.calls.includes('containers k8s.io') || undefined);
+    k3s.isDisabled = false;
+    await eventually('k3s is asked', () => k3s.calls['ContainerStatus']);
+  });
+
   it('sends the series of a container that is gone until the grace period is over', async (t) => {
     const host = new FakeHost(t, 2);
     host.make(idOf(1));

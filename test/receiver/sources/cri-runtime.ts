@@ -1,6 +1,6 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import {
   create,
   fromBinary,
@@ -47,22 +47,29 @@ export interface CriRuntime {
   calls: Record<string, number>;
   /** Answers nothing while it is true. */
   stalls: boolean;
+  /** Knows none of the methods, as a containerd without its CRI plugin. */
+  isDisabled: boolean;
+  /** Never answers for the status of these. */
+  readonly hanging: Set<string>;
   stop(): Promise<void>;
 }
 
-/** Serves the CRI on a socket of its own. */
-export async function startCriRuntime(): Promise<CriRuntime> {
+/** Serves the CRI on a socket below a root file system of its own. */
+export async function startCriRuntime(place = 'run/crio/crio.sock'): Promise<CriRuntime> {
   const hostRoot = await mkdtemp(join(tmpdir(), 'exit137-cri-'));
-  await mkdir(join(hostRoot, 'run/crio'), { recursive: true });
+  const socket = join(hostRoot, place);
+  await mkdir(dirname(socket), { recursive: true });
   const server = new Server();
   const runtime: CriRuntime = {
     hostRoot,
-    socket: join(hostRoot, 'run/crio/crio.sock'),
+    socket,
     runtimeName: 'cri-o',
     sandboxes: [],
     containers: new Map(),
     calls: {},
     stalls: false,
+    isDisabled: false,
+    hanging: new Set(),
     stop: async () => {
       server.forceShutdown();
       await rm(hostRoot, { recursive: true });
@@ -74,7 +81,9 @@ export async function startCriRuntime(): Promise<CriRuntime> {
   ): void => {
     const handle = ((call: { request: unknown }, respond: sendUnaryData<unknown>) => {
       runtime.calls[method.name] = (runtime.calls[method.name] ?? 0) + 1;
-      if (runtime.stalls) return;
+      const { containerId = '' } = call.request as { containerId?: string };
+      if (runtime.stalls || runtime.hanging.has(containerId)) return;
+      if (runtime.isDisabled) return respond({ code: status.UNIMPLEMENTED, details: 'unknown service' });
       const answered = answer(call.request);
       if (answered === undefined) respond({ code: status.NOT_FOUND, details: 'no such container' });
       else respond(null, create(method.output, answered));

@@ -197,9 +197,37 @@ suite('the source cri', () => {
     observing = Promise.resolve();
   });
 
+  test('tells what a runtime has answered that hangs over some containers, and does not wait for each', async () => {
+    const [now, others] = [Date.now(), ['1', '2', '3', '4', '7', '8', '9'].map((digit) => id.replaceAll('5', digit))];
+    for (const other of others) runtime.containers.set(other, runningContainer(other, now));
+    for (let n = 0; n < 40; n++) {
+      const hanging = n.toString(16).padStart(64, '0');
+      runtime.containers.set(hanging, runningContainer(hanging, now));
+      runtime.hanging.add(hanging);
+    }
+    await assert.rejects(observe({ timeoutMs: 300 }), /DEADLINE_EXCEEDED/);
+    observing = Promise.resolve();
+    assert.equal(seen.length, others.length);
+  });
+
+  test('goes on where an earlier run stopped when the source that it waited for turns out not to work', async () => {
+    const now = Date.now();
+    runtime.containers.set(id, endedContainer(id, now - 600_000, now - 590_000, 5));
+    const decided: boolean[] = [];
+    const options = { hostRoot: runtime.hostRoot, timeoutMs: 2_000, pollIntervalMs: 60_000, graceMs: 1 };
+    source = new CriSource({ ...options, isServed: () => decided[0] });
+    source.resume(now - 700_000, []);
+    await begin();
+    assert.deepEqual(summary(), []);
+    decided.push(false);
+    await eventually('it has asked', () => seen.length === 2 || undefined);
+    assert.deepEqual(summary(), ['runs', 'ended 5']);
+  });
+
   test('finds the runtime at a usual place, and is idle there as long as another source tells the same', async () => {
     let served = true;
-    const isServed = (name: string | undefined) => served && name === 'cri-o';
+    const isServed = (name: string | undefined, socket: string) =>
+      served && name === 'cri-o' && socket === runtime.socket;
     await observe({ endpoint: undefined, hostRoot: runtime.hostRoot, isServed });
     assert.deepEqual(runtime.calls, { Version: 1 });
     served = false;
@@ -211,8 +239,13 @@ suite('the source cri', () => {
     assert.equal(runtime.calls['ListContainers'], 1);
   });
 
-  test('says that there is nothing where no runtime is at a usual place', async () => {
+  test('says that there is nothing where no runtime is at a usual place, or one that serves no CRI', async (t) => {
     await assert.rejects(observe({ endpoint: undefined, hostRoot: '/nowhere' }), NothingToObserveError);
+    const ofDocker = await startCriRuntime('run/containerd/containerd.sock');
+    t.after(() => ofDocker.stop());
+    ofDocker.isDisabled = true;
+    await assert.rejects(observe({ endpoint: undefined, hostRoot: ofDocker.hostRoot }), NothingToObserveError);
+    await assert.rejects(observe({ endpoint: ofDocker.socket }), /UNIMPLEMENTED/);
     observing = Promise.resolve();
   });
 
