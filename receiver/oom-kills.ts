@@ -66,8 +66,8 @@ function lacksWitnesses(open: Case, logRead: boolean): boolean {
   return isLacking && (open.mainProcess?.alive !== true || !isSeenAfterKill(open));
 }
 
-/** Whether nothing tells yet what became of the main process. Found out like that. */
-function lacksMainProcess(open: Case): boolean {
+/** Whether nothing tells yet what became of the main process. Found out without a look at each kill. */
+export function lacksMainProcess(open: Case): boolean {
   const { named, ended, initKilled, life } = open;
   if (initKilled !== undefined || ended?.life.exitCode !== undefined) return false;
   const pid = life?.pid ?? open.mainPid;

@@ -1,7 +1,7 @@
 import type { Case } from './case.ts';
 import type { Container } from './container-table.ts';
 import type { Instant } from './instant.ts';
-import { countUnnamed } from './oom-kills.ts';
+import { countUnnamed, lacksMainProcess } from './oom-kills.ts';
 
 /**
  * How long a kill waits for the runtime to tell which process is the container's main one, or that it ended: a busy
@@ -11,6 +11,9 @@ const mainProcessToldWithinMs = 5_000;
 
 /** One kill after the other must not put off the first for longer. */
 const mostWaitMs = 5_000;
+
+/** A look at the main process comes no later after kills that are due. */
+const lookComesWithinMs = 3_000;
 
 /** What is found at the start waits this long for the witnesses that begin later: each gives up on its own before. */
 const mostBeginMs = 10_000;
@@ -61,7 +64,7 @@ export class WaitingCases {
   takeDue(now: Instant): Case[] {
     return [...this.#waiting]
       .filter(({ dueAtMs }) => dueAtMs !== undefined && dueAtMs <= now.monotonicMs)
-      .filter((open) => !this.#waitsForBeginning(open, now))
+      .filter((open) => !this.#waitsForBeginning(open, now) && !this.#waitsForLook(open, now))
       .toSorted((a, b) => Number(b.hintedAtMs !== undefined) - Number(a.hintedAtMs !== undefined));
   }
 
@@ -105,6 +108,15 @@ export class WaitingCases {
     this.#heldSinceMs ??= monotonicMs;
     if (monotonicMs - this.#heldSinceMs >= mostBeginMs) return false;
     open.dueAtMs = monotonicMs + this.#settleMs;
+    return true;
+  }
+
+  /** Where no runtime tells of it, only a look at the main process does, and on a busy node that comes late. */
+  #waitsForLook(open: Case, { monotonicMs }: Instant): boolean {
+    const { life, mainPid, killsDueByMs = -Infinity } = open;
+    if (life !== undefined || mainPid === undefined || !lacksMainProcess(open)) return false;
+    if (killsDueByMs + lookComesWithinMs <= monotonicMs) return false;
+    open.dueAtMs = Math.min(killsDueByMs + lookComesWithinMs, monotonicMs + this.#settleMs);
     return true;
   }
 }

@@ -10,7 +10,7 @@ import type { ContainerGroup } from './memcg-group.ts';
 const looksForMainAfterMs = [10, 30, 100];
 
 /** A group can stay empty, and a container that shares the host's PID namespace has no main process that could be found. */
-const mostLooksForMain = 12;
+const looksForMainDuringMs = 30_000;
 
 /** Where kills follow each other, the processes of a group are told no more often than this. */
 const tellsEveryMs = 100;
@@ -24,8 +24,8 @@ interface Sighting {
   toldAtMs: number;
   /** Host pid of its main process, once that was seen. */
   mainPid?: number;
-  /** So often it is still looked for. */
-  looksForMain: number;
+  /** It is looked for until then, by the monotonic clock. */
+  looksForMainUntilMs: number;
 }
 
 /**
@@ -51,7 +51,7 @@ export class ProcessSightings {
   }
 
   add(group: ContainerGroup): void {
-    this.#sightings.set(group, { toldAtMs: 0, looksForMain: mostLooksForMain });
+    this.#sightings.set(group, { toldAtMs: 0, looksForMainUntilMs: performance.now() + looksForMainDuringMs });
     this.#withoutMain.add(group);
   }
 
@@ -85,7 +85,7 @@ export class ProcessSightings {
     if (isCut) this.#onBadInput('more processes in a container than are looked at', printable(group.node.path));
     if (pids.length > 0) sighting.mainPid ??= findMainProcess(this.#hostRoot, pids);
     const { mainPid } = sighting;
-    if (mainPid !== undefined || --sighting.looksForMain <= 0) this.#withoutMain.delete(group);
+    if (mainPid !== undefined || performance.now() > sighting.looksForMainUntilMs) this.#withoutMain.delete(group);
     if (pids.length === 0) return;
     sighting.toldAtMs = atMs;
     this.#emit({ kind: 'processes_seen', containerId: group.containerId, atMs, pids, mainPid });

@@ -865,6 +865,20 @@ describe('Correlator', () => {
       assert.deepEqual(receiver.settle(17_000).map(summarize), ['oom_kill child']);
     });
 
+    it('waits for a look at the main process that a busy node puts off, where no runtime tells of it', () => {
+      const receiver = makeReceiver({ isRuntimeUp: false });
+      for (const observation of [appeared(900), processes(1000, 70), counted(5000)]) receiver.take(observation);
+      assert.deepEqual(receiver.settle(7500), []);
+      assert.deepEqual(receiver.take(mainProcess(5010, true), 7600).map(summarize), ['oom_kill child']);
+    });
+
+    it('waits for that no longer than 5 s', () => {
+      const receiver = makeReceiver({ isRuntimeUp: false });
+      for (const observation of [appeared(900), processes(1000, 70), counted(5000)]) receiver.take(observation);
+      const told = [6000, 7000, 8000, 9000, 10_000].map((nowMs) => receiver.settle(nowMs).map(summarize));
+      assert.deepEqual(told, [[], [], [], [], ['oom_kill unknown']]);
+    });
+
     it('does not explain a SIGKILL before a source has begun that may tell of its kill', () => {
       let isBeginning = true;
       const receiver = makeReceiver({ isKernelLogUp: true, isBeginning: () => isBeginning });
