@@ -99,6 +99,72 @@ describe('Ledger', () => {
     assert.equal(ledger.takeOne(-Infinity, Infinity), true);
   });
 
+  it('takes nothing that was accounted for before the first total for a kill that comes later', () => {
+    const ledger = new Ledger();
+    ledger.account(2, at(0));
+    ledger.reopen(1, at(1));
+    assert.deepEqual([ledger.isBalanced, ledger.openKills, ledger.dueAtMs], [false, 0, undefined]);
+    ledger.count(5, at(2));
+    ledger.count(7, at(3));
+    assert.equal(ledger.openKills, 2);
+  });
+
+  it('forgets what the total does not show in time, though more is accounted for meanwhile', () => {
+    for (const [more, unshown] of [
+      [0, 1],
+      [1, 1],
+    ] as const) {
+      const ledger = new Ledger();
+      ledger.count(0, at(0));
+      ledger.account(1, at(0));
+      ledger.account(more, at(more === 0 ? 4_000 : 5_000));
+      ledger.count(1 + more, at(5_001));
+      assert.equal(ledger.openKills, unshown, `${more} more`);
+    }
+  });
+
+  it('takes back more than the total has yet to show', () => {
+    const ledger = new Ledger();
+    ledger.count(5, at(0));
+    ledger.account(1, at(10));
+    ledger.reopen(1, at(11));
+    assert.equal(ledger.dueAtMs, undefined);
+    ledger.account(1, at(12));
+    ledger.reopen(3, at(13));
+    assert.deepEqual([ledger.openKills, ledger.dueAtMs], [2, 5_013]);
+  });
+
+  it('goes on where an earlier run stopped, with as much time as at first', () => {
+    const before = new Ledger();
+    before.count(0, at(0));
+    before.count(1, at(10));
+    before.settle(at(10_000));
+    before.count(3, at(11_000));
+    const ledger = new Ledger();
+    ledger.resume(before.state, at(50));
+    assert.deepEqual(
+      [ledger.total, ledger.unattributed, ledger.openKills, ledger.dueAtMs, ledger.isBalanced],
+      [3, 1, 2, 5_050, false],
+    );
+    const { wallMs } = at(11_000);
+    assert.ok(ledger.takeOne(wallMs, wallMs), 'with the time when it was counted');
+    assert.deepEqual(ledger.state.open, [{ wallMs, kills: 1 }]);
+    ledger.settle(at(5_050));
+    assert.equal(ledger.unattributed, 2);
+  });
+
+  it('goes on with what the total has yet to show, also after a stop at which nothing more is waited for', () => {
+    const before = new Ledger();
+    before.count(0, at(0));
+    before.account(1, at(10));
+    before.account(1, { ...at(20), monotonicMs: Infinity });
+    const ledger = new Ledger();
+    ledger.resume(before.state, at(100));
+    assert.equal(ledger.dueAtMs, 5_100);
+    ledger.count(2, at(5_099));
+    assert.ok(ledger.isBalanced);
+  });
+
   it('accounts for every kill once, in any order of readings', () => {
     const anyStep = fc.oneof(fc.record({ rise: fc.nat(5) }), fc.record({ account: fc.nat(5) }));
     fc.assert(
