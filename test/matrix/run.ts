@@ -91,7 +91,7 @@ function commandFor(kernel: string): [string, string[]] {
     EXIT137_TRIES: '2000',
   };
   const settings = Object.entries(environment).flatMap(([name, value]) => ['-e', `${name}=${value}`]);
-  return [join(virtualMachine, 'vm-run'), ['-t', '900', '-k', kernel, ...settings, node, ...here]];
+  return [join(virtualMachine, 'vm-run'), ['-t', '1800', '-k', kernel, ...settings, node, ...here]];
 }
 
 /** Kernel and version of the cgroups that have memory. */
