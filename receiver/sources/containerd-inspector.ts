@@ -162,17 +162,18 @@ export class ContainerdInspector {
   async #findEnds(untold: Map<string, RememberedContainer>): Promise<void> {
     const { api, memory, clock, retoldWithinMs, signal } = this.#settings;
     const missedAtMs = clock();
-    const untilMs = performance.now() + retoldWithinMs;
+    const late = AbortSignal.timeout(retoldWithinMs);
+    const asking = AbortSignal.any([signal, late]);
     while (untold.size > 0 && !signal.aborted) {
-      const isLast = performance.now() >= untilMs;
       for (const [containerId, known] of untold) {
-        const end = await api.endInCri(containerId, signal);
+        const end = await api.endInCri(containerId, asking);
+        const isLast = late.aborted;
         const isTold = known.endedAtMs !== undefined || (known.startedAtMs ?? 0) >= missedAtMs;
         const isOurs = !isTold && !signal.aborted && memory.get(containerId) === known;
         if (isOurs && (end !== undefined || isLast)) this.#tellEnd(containerId, known, end ?? { atMs: missedAtMs });
         if (!isOurs || end !== undefined || isLast) untold.delete(containerId);
       }
-      if (untold.size > 0) await sleep(askAgainMs, undefined, { signal }).catch(() => {});
+      if (untold.size > 0) await sleep(askAgainMs, undefined, { signal: asking }).catch(() => {});
     }
   }
 

@@ -288,6 +288,16 @@ describe('the containerd source', () => {
     await until('the source works once more', () => ups === 3);
   }
 
+  it('waits no longer for ends that were missed where the CRI plugin hangs, however many they are', async () => {
+    const ids = Array.from({ length: 20 }, (_, n) => n.toString(16).padStart(64, '0'));
+    for (const id of ids) runs(id);
+    await observe(makeSource({ timeoutMs: 2_000, retoldWithinMs: 300 }));
+    fake.tasks.set('k8s.io', []);
+    fake.criHangs = true;
+    await restartDaemon();
+    await until('all ends are told', () => ids.every((id) => kindsOf(id).length === 2));
+  });
+
   it('waits for the shim to tell an end that was missed', async () => {
     runs(web);
     await observe(makeSource({ retoldWithinMs: 60_000 }));

@@ -24,6 +24,8 @@ export class FakeContainerd {
   readonly tasks = new Map<string, Process[]>([['k8s.io', []]]);
   /** How the CRI plugin wrote down ends. */
   readonly ends = new Map<string, { atMs: number; exitCode: number; reason?: string }>();
+  /** The CRI plugin never answers. */
+  criHangs = false;
   /** What was asked, in its order. */
   readonly calls: string[] = [];
   /** Takes an answer's place. */
@@ -64,6 +66,7 @@ export class FakeContainerd {
     .unary(RuntimeService.method.containerStatus, (call, answer) => {
       const { containerId } = call.request;
       this.#note(`status ${containerId}`);
+      if (this.criHangs) return;
       const end = this.ends.get(containerId);
       if (end === undefined) return answer({ code: status.NOT_FOUND, details: 'no such container' });
       const { atMs, exitCode, reason } = end;
