@@ -7,6 +7,7 @@ const mostMissedRestarts = 1_000;
 
 /** A workload and its instances in the table. */
 interface Kept {
+  readonly key: string;
   workload: Workload;
   readonly instances: Set<Container>;
   /** The instance that stands for all: the one that began last, as long as that is in the table. */
@@ -54,7 +55,7 @@ export class WorkloadTable {
     if (kept === undefined) return;
     kept.instances.delete(container);
     const [other] = kept.instances;
-    if (other === undefined) this.#kept.delete(keyOf(container)!);
+    if (other === undefined) this.#kept.delete(kept.key);
     else if (kept.present === container) kept.present = other;
   }
 
@@ -102,7 +103,7 @@ export class WorkloadTable {
     if (known !== undefined || key === undefined) return known;
     let kept = this.#kept.get(key);
     if (kept === undefined) {
-      kept = { workload: container.workload, instances: new Set(), present: container };
+      kept = { key, workload: container.workload, instances: new Set(), present: container };
       this.#kept.set(key, kept);
     }
     kept.instances.add(container);

@@ -234,6 +234,16 @@ describe('the workload of a pod', () => {
 });
 
 describe('the sandbox of a pod', () => {
+  it('leaves no workload behind, also where it was taken for a container first', () => {
+    const run = startNode();
+    const { started, exited, gone, containerId } = instanceOf(1);
+    run.take(started(noonMs), { ...observationsOf(containerId).started(noonMs), sandbox: true });
+    run.take(exited(noonMs + 1, 0), gone(noonMs + 1));
+    run.clock.pass(graceMs + 10 * minuteMs);
+    run.expire();
+    assert.deepEqual([run.table.size, run.table.workloadsOfPods], [0, 0]);
+  });
+
   it('tells the kills in it, and neither that it ends nor that it is another one', () => {
     const run = startNode();
     const [first, second] = [instanceOf(1), instanceOf(2)];
