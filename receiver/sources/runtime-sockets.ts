@@ -70,8 +70,9 @@ export function unreachableError(
   { why, error }: SocketProbe<unknown> & { reachable: false },
   isExpected: boolean,
 ): Error {
-  const isNobodysFault = !isExpected && (why === 'missing' || why === 'not_served');
-  return isNobodysFault ? new NothingToObserveError(error) : new Error(error);
+  if (isExpected) return new Error(error);
+  if (why === 'missing') return new NothingToObserveError('there is none of the usual sockets');
+  return why === 'not_served' ? new NothingToObserveError(error) : new Error(error);
 }
 
 /**

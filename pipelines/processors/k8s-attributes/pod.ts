@@ -62,12 +62,14 @@ export function readPod(value: unknown): Pod | undefined {
   if (uid === undefined || name === undefined || namespace === undefined) return undefined;
   const annotations = map(metadata['annotations']);
   const owners = list(metadata['ownerReferences']).map(map);
+  const nodeName = text(spec['nodeName']);
+  const localUid = localUidOf(annotations);
   return {
     uid,
-    localUid: localUidOf(annotations) ?? uid,
+    localUid: localUid ?? uid,
     name,
     namespace,
-    nodeName: text(spec['nodeName']),
+    nodeName,
     hostname: text(spec['hostname']),
     ip: text(status['podIP']),
     startTime: text(status['startTime']),
@@ -75,7 +77,10 @@ export function readPod(value: unknown): Pod | undefined {
     labels: map(metadata['labels']),
     annotations,
     controller: ownerOf(owners.find(({ controller }) => controller === true)),
-    node: ownerOf(owners.find(({ kind, apiVersion }) => kind === 'Node' && apiVersion === 'v1')),
+    node:
+      localUid === undefined
+        ? undefined
+        : ownerOf(owners.find(({ kind, name: owner }) => kind === 'Node' && owner === nodeName)),
     qosClass: text(status['qosClass']),
     resources: new Map(
       [...list(spec['initContainers']), ...list(spec['containers'])]

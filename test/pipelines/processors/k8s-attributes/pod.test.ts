@@ -48,6 +48,17 @@ suite('a pod of the API', () => {
     assert.equal(localUid, uid);
   });
 
+  test('tells of its node only as the mirror of a static pod, and only of its own', () => {
+    const mirror = { 'kubernetes.io/config.mirror': 'hash', 'kubernetes.io/config.hash': 'hash' };
+    const nodeOf = (annotations: object, name: string) => {
+      const owner = { apiVersion: 'v1', kind: 'Node', name, uid: '1111', controller: true };
+      return makePod({ metadata: { annotations, ownerReferences: [owner] } }).node?.uid;
+    };
+    assert.equal(nodeOf(mirror, 'node-1'), '1111');
+    assert.equal(nodeOf({}, 'node-1'), undefined);
+    assert.equal(nodeOf(mirror, 'node-2'), undefined);
+  });
+
   for (const field of ['uid', 'name', 'namespace']) {
     test(`is none without ${field}`, () => {
       assert.equal(readPod(makePodObject({ metadata: { [field]: undefined } })), undefined);
