@@ -8,7 +8,8 @@ const noDocker = { enabled: false };
 const missingDocker = { endpoint: 'unix:///run/exit137-matrix-missing.sock' };
 
 /** Without CAP_SYSLOG neither the device nor the system call gives the log, whatever the user. */
-const withoutSyslog = ['setpriv', '--bounding-set=-syslog', '--inh-caps=-syslog'];
+// Older kernels take CAP_SYS_ADMIN for CAP_SYSLOG.
+const withoutSyslog = ['setpriv', '--bounding-set=-syslog,-sys_admin', '--inh-caps=-syslog,-sys_admin'];
 
 const noLog: RegExp = /source does not work.*"source":"kernel_log"|"source":"kernel_log".*source does not work/;
 const noDockerTold: RegExp = /source does not work.*"source":"docker"|"source":"docker".*source does not work/;
