@@ -19,11 +19,17 @@ export class CriMemory {
     this.#onBadInput = onBadInput;
   }
 
-  /** Before the first poll: goes on where an earlier run stopped, or where another source has told until now. */
+  /** Before the first poll: goes on where an earlier run stopped. */
   resume(sinceMs: number, containerIds: Iterable<string>): void {
     this.sinceMs = sinceMs;
-    this.#told.clear();
     for (const id of containerIds) this.note(id, 'resumed');
+  }
+
+  /** Another source tells: the next poll begins anew, and a later run does not go on from here. */
+  forget(): void {
+    this.#told.clear();
+    this.sinceMs = undefined;
+    this.polledAtMs = undefined;
   }
 
   /** Undefined for a container of which nothing was told. */

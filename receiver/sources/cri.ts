@@ -109,11 +109,9 @@ export class CriSource implements Source {
   async #whileServed(isServed: () => boolean | undefined, up: () => void, signal: AbortSignal): Promise<void> {
     if (isServed() === false) return;
     up();
-    let wasServed = false;
     for (let served = isServed(); served !== false; served = isServed()) {
-      wasServed ||= served === true;
+      if (served === true) this.#memory.forget();
       await sleep(idleCheckMs, undefined, { signal });
     }
-    if (wasServed) this.#memory.resume(this.#clock(), []);
   }
 }

@@ -234,6 +234,22 @@ suite('the source cri', () => {
     await eventually('it asks', () => runtime.calls['ListContainers']);
   });
 
+  test('leaves to a later run no time from before another source told the same', async () => {
+    const served = [false];
+    const isServed = () => served.at(-1)!;
+    runtime.containers.set(id, runningContainer(id, Date.now()));
+    await observe({ endpoint: undefined, hostRoot: runtime.hostRoot, isServed });
+    assert.notEqual(source.polledAtMs, undefined);
+    served.push(true);
+    source.lookAt();
+    await eventually('it is idle', () => source.polledAtMs === undefined || undefined);
+    const ended = endedContainer(id, Date.now(), Date.now(), 3);
+    served.push(false);
+    runtime.containers.set(id, ended);
+    await lookUntil(2);
+    assert.deepEqual(summary(), ['runs', 'ended 3'], 'and not once more how it began');
+  });
+
   test('asks an endpoint that was asked for, whoever else tells the same', async () => {
     await observe({ isServed: () => true });
     assert.equal(runtime.calls['ListContainers'], 1);
