@@ -7,7 +7,8 @@ import { printable } from './sources/bad-input.ts';
 import { findContainerd } from './sources/containerd.ts';
 import { findCriRuntime } from './sources/cri-endpoint.ts';
 import { findDockerEndpoint } from './sources/docker-probe.ts';
-import type { SocketProbe } from './sources/runtime-sockets.ts';
+import { unreachableError, type SocketProbe } from './sources/runtime-sockets.ts';
+import { NothingToObserveError } from './source.ts';
 import { grantFor, probeKernelLog as probeKernelLogWays, type NoKernelLogError } from './sources/kernel-log-tap.ts';
 
 /** One thing on the node that the receiver can use, and how it stands. */
@@ -86,16 +87,16 @@ async function probeCri({ root_path, sources: { cri } }: Config): Promise<Findin
 }
 
 function findNoKubernetes(
-  { why, error }: SocketProbe<unknown> & { reachable: false },
+  probed: SocketProbe<unknown> & { reachable: false },
   source: 'containerd' | 'cri',
   endpoint: string,
 ): Finding {
   const what = kubernetes;
-  const isExpected = endpoint !== '';
-  if (!isExpected && why === 'missing') return { what, state: 'unused', detail: 'there is none of the usual sockets' };
-  if (!isExpected && why === 'not_served') return { what, state: 'unused', detail: error };
-  const grant = why === 'permission_denied' ? 'run as root' : `start the runtime, or set sources::${source}::endpoint`;
-  return { what, state: 'missing', detail: error, lost: lostWithoutKubernetes, grant };
+  const error = unreachableError(probed, endpoint !== '');
+  if (error instanceof NothingToObserveError) return { what, state: 'unused', detail: error.message };
+  const grant =
+    probed.why === 'permission_denied' ? 'run as root' : `start the runtime, or set sources::${source}::endpoint`;
+  return { what, state: 'missing', detail: error.message, lost: lostWithoutKubernetes, grant };
 }
 
 function probeMemcg({ root_path, sources: { memcg } }: Config): Finding {

@@ -65,7 +65,7 @@ const telling: readonly Unreachable[] = [
   'missing',
 ];
 
-/** What a source rejects with where nobody answers: no fault where `isExpected` is false, and nobody is there who could. */
+/** What it means that nobody answers: nothing is wrong where `isExpected` is false, and nobody is there who could. */
 export function unreachableError(
   { why, error }: SocketProbe<unknown> & { reachable: false },
   isExpected: boolean,
