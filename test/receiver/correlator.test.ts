@@ -802,6 +802,90 @@ describe('Correlator', () => {
       }
     });
 
+    it('gives a held back report to nobody where two containers have a kill that nobody named', () => {
+      const inBoth = [otherAppeared(900), otherStarted(1000), kernelTotal(5000, 42), counted(5001), otherCounted(5002)];
+      assert.deepEqual(tellWith(...inBoth, strayOf(5000, 71)), [
+        'oom_kill child - unknown',
+        'oom_kill unknown - unknown',
+      ]);
+    });
+
+    it('tells no more kills than were counted where the machine does not count them', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const uncounted = known.slice(0, 3);
+      const inBoth = [otherAppeared(900), otherStarted(1000), counted(5001), otherCounted(5002), strayOf(5000, 71)];
+      const told = [...uncounted, ...inBoth].flatMap((observation) => receiver.take(observation));
+      told.push(...receiver.settle(60_000));
+      assert.deepEqual(told.map(summarize).toSorted(), ['oom_kill child', 'oom_kill unknown']);
+    });
+
+    it('tells of each victim without a group where the machine does not count kills and no container does', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      for (const observation of [strayOf(5000, 71), strayOf(5000, 72)]) receiver.take(observation);
+      assert.deepEqual(receiver.settle().map(summarize), ['node_oom_kill unknown', 'node_oom_kill unknown']);
+    });
+
+    it('keeps a held back report while another container has a kill that the log may still name', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const inBoth = [otherAppeared(900), otherStarted(1000), kernelTotal(5000, 42), strayOf(5000, 71)];
+      for (const observation of [...known, ...inBoth]) receiver.take(observation);
+      for (const observation of [counted(5300), otherCounted(5301)]) receiver.take(observation);
+      assert.deepEqual(receiver.settle(5600), [], 'due, but for those');
+      const late = [victimOf(idOf(2), 5000, 90), mainProcess(5650, true)];
+      const told = late.flatMap((observation) => receiver.take(observation));
+      told.push(...receiver.settle(5950), ...receiver.settle(12_000));
+      const pids = told.map((kill) => kill.kind === 'oom_kill' && kill.named?.victim.pid);
+      assert.deepEqual(new Set(pids), new Set([71, 90]));
+      assert.equal(told.length, 2);
+    });
+
+    it('gives a held back report to a container though a kill in another was just told by its name', () => {
+      const first = [otherAppeared(900), otherStarted(1000), kernelTotal(5000, 42), victimOf(idOf(2), 5000, 90)];
+      const then = [otherCounted(5001), other.mainProcess(5002, true), counted(5100), strayOf(5099, 71)];
+      const told = tellWith(...first, ...then).toSorted();
+      assert.deepEqual(told, ['oom_kill child 71 unknown', 'oom_kill child 90 container']);
+    });
+
+    it('takes one count that comes late for a kill that the log told of, and the next for another', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      for (const observation of [...known, kernelTotal(5000, 41), named(5000, 71)]) receiver.take(observation);
+      assert.deepEqual(receiver.settle(6000).map(summarize), ['oom_kill child']);
+      receiver.take(counted(7000));
+      assert.ok(receiver.ledger.isBalanced);
+      for (const observation of [kernelTotal(8000, 42), counted(8000)]) receiver.take(observation);
+      assert.deepEqual(receiver.settle().map(summarize), ['oom_kill child']);
+      assert.ok(receiver.ledger.isBalanced);
+    });
+
+    it('takes a line of the log for a kill that was told without it up to 50 ms after that was counted', () => {
+      for (const [atMs, expected] of [
+        [5050, []],
+        [5051, [71]],
+      ] as const) {
+        const receiver = makeReceiver({ isKernelLogUp: true });
+        for (const observation of [...known, counted(5000), mainProcess(5001, true)]) receiver.take(observation);
+        assert.equal(receiver.settle(6000).length, 1);
+        for (const observation of [named(atMs, 71)]) receiver.take(observation, 6001);
+        const told = receiver.settle().map((kill) => kill.kind === 'oom_kill' && kill.named?.victim.pid);
+        assert.deepEqual(told, expected);
+      }
+    });
+
+    it('accounts for the victims of a group kill as often as the machine counts them, whoever counts first', () => {
+      const memcg = `/docker/${id}`;
+      const invocation = { ...named(5000, 71).victim.invocation!, oomGroup: memcg };
+      const group = [71, 72].map((pid) => named(5000, pid, { invocation }));
+      const endings: Observation[][] = [[counted(7000, 3, { oomGroupKills: 1 })], []];
+      for (const late of endings) {
+        const receiver = makeReceiver({ isKernelLogUp: true });
+        const first = [...known, kernelTotal(5000, 43), ...(late.length === 0 ? [gone(4999)] : []), ...group];
+        for (const observation of first) receiver.take(observation, 5000);
+        assert.equal(receiver.settle(6000).length, 2);
+        for (const observation of late) receiver.take(observation);
+        assert.ok(receiver.ledger.isBalanced, `${late.length} counts`);
+      }
+    });
+
     it('does not wait where no other container can have the kill that a held back report is of', () => {
       const inBoth = [kernelTotal(5000, 41), counted(5000), mainProcess(5002, true), strayOf(4999, 71)];
       for (const observations of [inBoth, inBoth.toReversed()]) {
@@ -1140,6 +1224,26 @@ describe('Correlator', () => {
         ['that names a child', [processes(4000, 70), wrote(5000, { pid: 71 }), exited(5030, 137)], byOthers],
         ['that names another group', [wrote(5000, { memcg: '/dock' }), exited(5030, 137)], byOthers],
         ['that names the root group', [wrote(5000, { memcg: '/' }), exited(5030, 137)], byOthers],
+        [
+          'that names a child, which is known to be of the container',
+          [{ ...processes(4000), pids: [70, 71], mainPid: 70 }, wrote(5000, { pid: 71 }), exited(5030, 137)],
+          byOthers,
+        ],
+        [
+          'that names the group when that of the next life is there',
+          [gone(5001), appeared(5002), wrote(5000, own), exited(5030, 137)],
+          byKiller,
+        ],
+        [
+          'that names the main process of the next life',
+          [gone(5001), appeared(5002), processes(5003, 80), wrote(5004, { pid: 80 }), exited(5030, 137)],
+          byOthers,
+        ],
+        [
+          'that names a group above, in which there is a container of which no group is known',
+          [otherStarted(1000), other.signalled(4000, 1), wrote(5000, { memcg: '/docker' }), exited(5030, 137)],
+          byKiller,
+        ],
         ['that wrote long before', [wrote(5000, own), exited(35_001, 137)], byOthers],
         ['and no SIGKILL', [wrote(5000, own), exited(5030, 1)], ['exit error app_error']],
         ['and no end', [wrote(5000, own)], []],
