@@ -152,6 +152,16 @@ describe('Correlator', () => {
       ],
       ['oom_kill child', 'exit killed stopped'],
     ],
+    [
+      'a child is OOM killed and half a second later somebody kills the main process',
+      [seen(1001, { startedAtMs: 1000, pid: 70 }), counted(5000), mainProcess(5010, true), exited(5500, 137)],
+      ['oom_kill child', 'exit killed killed_externally'],
+    ],
+    [
+      'a kill, and an end of which nobody tells the exit code',
+      [counted(5000), exited(5030)],
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    ],
     ['hints without a kill', [hinted(5000), hinted(5001), hinted(5002)], []],
     ['kill -9 while the counter stays readable', [exited(5000, 137)], ['exit killed killed_externally']],
     [
@@ -787,12 +797,14 @@ describe('Correlator', () => {
           [ending[1]!, named(atMs, 71), ending[0]!, ...ending.slice(2)],
         ];
         for (const [index, order] of orders.entries()) {
-          for (const settlesBefore of [false, true]) {
+          // What is told without the log is told once all others have spoken.
+          for (const settlesBefore of index === 0 ? [false, true] : [false]) {
             const receiver = makeReceiver({ isKernelLogUp: true });
             for (const observation of unknownPid) receiver.take(observation);
+            const isLate = (observation: Observation) => settlesBefore && observation.kind === 'oom_victim';
             const told = order.flatMap((observation) => [
-              ...(settlesBefore && observation.kind === 'oom_victim' ? receiver.settle(11_900) : []),
-              ...receiver.take(observation, settlesBefore ? 12_000 : 6_000),
+              ...(isLate(observation) ? receiver.settle(11_900) : []),
+              ...receiver.take(observation, isLate(observation) ? 12_000 : 6_000),
             ]);
             told.push(...receiver.settle(60_000));
             const kills = told.filter(({ kind }) => kind === 'oom_kill').length;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { openCase, type Case } from '../../receiver/case.ts';
 import { ContainerTable } from '../../receiver/container-table.ts';
-import { explainEnd } from '../../receiver/exit-cause.ts';
+import { causeOfScope, explainEnd } from '../../receiver/exit-cause.ts';
 import { idOf, observationsOf } from './observations.ts';
 
 const endedAtMs = 20_000;
@@ -79,5 +79,17 @@ describe('explainEnd', () => {
   it('waits for a stop of Podman, which tells of it by its event alone', () => {
     assert.equal(explain(endedCase(1, {}, 'podman'), false), 'wait');
     assert.equal(explain(endedCase(1, {}, 'podman'), true), 'error app_error exit_status');
+  });
+
+  it('tells by whose limit an OOM kill was, the container’s own where nobody told', () => {
+    assert.deepEqual(causeOfScope, {
+      container: 'oom_container',
+      nested: 'oom_container',
+      unknown: 'oom_container',
+      pod: 'oom_pod',
+      node_allocatable: 'oom_node_allocatable',
+      node: 'oom_node',
+      cpuset: 'oom_node',
+    });
   });
 });

@@ -341,6 +341,11 @@ describe('lives of an earlier run', () => {
     assert.deepEqual(lives.all(container), [ahead, present, oldest]);
     assert.deepEqual([lives.of(container) === present, lives.ofGroup(container) === present], [true, true]);
 
+    const next = { ...openCase(container, { beganUnderOurEyes: true }), group: { ...group, atMs: 5500 } };
+    const newer = new LifeCases();
+    newer.resume(container, [next, present, oldest]);
+    assert.deepEqual([newer.of(container) === present, newer.ofGroup(container) === next], [true, true]);
+
     const unknown = new LifeCases();
     const [first, second] = [openCase(container), openCase(container, { beganUnderOurEyes: true })];
     container.life = undefined;

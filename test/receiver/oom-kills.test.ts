@@ -156,9 +156,13 @@ describe('tellKills', () => {
     assert.deepEqual(victimIn(1), ['child']);
     assert.deepEqual(victimIn(undefined), ['unknown']);
     assert.deepEqual(victimIn(137), ['unknown']);
+    const known = { ...over, pid: 70, exitCode: 137 };
+    assert.equal(tellDue(caseOf({ life: known, counted: [counted(5000)] }))[0]?.victim, 'unknown');
     assert.deepEqual(victimIn(1, { atMs: 900, fresh: true }), ['child']);
     assert.deepEqual(victimIn(1, { atMs: 4500, fresh: false }), ['child']);
-    assert.deepEqual(victimIn(1, { atMs: 4500, fresh: true }), ['unknown'], 'the group is that of the next life');
+    for (const atMs of [4000, 4500]) {
+      assert.deepEqual(victimIn(1, { atMs, fresh: true }), ['unknown'], 'the group is that of the next life');
+    }
   });
 
   it('takes all for children once the main process is known to be dead', () => {
@@ -168,6 +172,35 @@ describe('tellKills', () => {
       kills.map(({ victim }) => victim),
       ['child', 'child'],
     );
+  });
+
+  it('takes those that nobody named for children where the main process is named', () => {
+    const kills = tellDue(caseOf({ counted: [counted(5000), counted(5001)], named: [named(5000, 70)] }));
+    assert.deepEqual(
+      kills.map(({ victim }) => victim),
+      ['init', 'child'],
+    );
+  });
+
+  it('tells a kill that the main process outlived by a look at that very moment', () => {
+    const facts = { counted: [counted(5000), counted(5020)], mainProcess: { alive: true, atMs: 5020 } };
+    assert.equal(tellKills(caseOf(facts), now, false, false).length, 2);
+  });
+
+  it('blames no child for the end of the main process', () => {
+    const open = caseOf({ counted: [counted(5000)], named: [named(5000, 71)] });
+    tellDue(open);
+    assert.equal(open.maybeInitKilled, undefined);
+    const unknown = caseOf({ life: undefined, counted: [counted(5000)] });
+    tellDue(unknown);
+    assert.equal(unknown.maybeInitKilled?.atMs, 5000);
+  });
+
+  it('believes the counter about whose limit it was where the log does not tell', () => {
+    const held = victimOf(id, 5000, 71, { invocation: undefined });
+    const scopeOf = (ownLimitHit: boolean) =>
+      tellDue(caseOf({ counted: [counted(5000, { ownLimitHit })], named: [held] })).map(({ scope }) => scope);
+    assert.deepEqual([scopeOf(true), scopeOf(false)], [['container'], ['unknown']]);
   });
 
   it('takes one of those that nobody named for the main process where that was killed', () => {
@@ -195,6 +228,15 @@ describe('scopeOfNamed', () => {
     assert.equal(scopeAt(`${kubepods}/pod${uid}`, 100, 100), 'container');
     assert.equal(scopeAt(`${kubepods}/pod${uid}`, 100, 50), 'pod');
     assert.equal(scopeAt(`${kubepods}/pod${uid}`), 'pod');
+  });
+
+  it('goes by the group of the victim, else by that of the process which the report is of', () => {
+    const other = `${kubepods}/pod${uid}/${idOf(2)}`;
+    const scopeFor = (victimMemcg?: string) => {
+      const invocation = { at, oomMemcg: memcg, taskMemcg: victimMemcg === undefined ? memcg : other };
+      return scopeOfNamed(victimOf(id, 5000, 71, { memcg: victimMemcg, invocation }));
+    };
+    assert.deepEqual([scopeFor(), scopeFor(memcg)], ['container', 'container']);
   });
 
   it('takes no other limit for the container’s', () => {
