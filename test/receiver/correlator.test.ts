@@ -36,6 +36,7 @@ function makeReceiver({ isRuntimeUp = true, isKernelLogUp = false, isBeginning =
   const at = (monotonicMs: number, wallMs = monotonicMs) => ({ wallMs, monotonicMs });
   let latestMs = -Infinity;
   return {
+    correlator,
     ledger: correlator.ledger,
     /** Where nothing else is said it comes when it was seen, or after the one before. */
     take: (observation: Observation, nowMs = Math.max(latestMs, observation.atMs), wallMs?: number) => {
@@ -571,6 +572,9 @@ describe('Correlator', () => {
     const receiver = makeReceiver();
     for (const observation of running) receiver.take(observation);
     const told = [5000, 10_000, 60_000, 119_999, 180_000].flatMap((atMs) => receiver.take(stuck(atMs)));
+    assert.ok(
+      told.every((incident) => incident.kind === 'memory_stuck' && incident.evidence.join() === 'memory_events'),
+    );
     assert.deepEqual(
       told.map((incident) => [summarize(incident), incident.atMs]),
       [
@@ -614,6 +618,37 @@ describe('Correlator', () => {
   it('tells an exit that only an inspection knew of', () => {
     const listed = seen(9000, { running: false, startedAtMs: 1000, finishedAtMs: 8000, exitCode: 4 });
     assert.deepEqual(tell(...running, listed), ['exit error app_error']);
+  });
+
+  it('is due when the first of its parts is, and gives up on what nobody explains but at a stop', () => {
+    const { correlator, take } = makeReceiver();
+    assert.equal(correlator.dueAtMs, undefined);
+    for (const observation of [started(1000), kernelTotal(1000, 40), kernelTotal(2000, 41)]) take(observation);
+    assert.equal(correlator.dueAtMs, 7000);
+    take(exited(3500, 137));
+    assert.equal(correlator.dueAtMs, 3500 + settleMs);
+    correlator.settle({ wallMs: 4000, monotonicMs: Infinity });
+    assert.deepEqual([correlator.ledger.openKills, correlator.ledger.unattributed], [1, 0]);
+    correlator.settle({ wallMs: 7000, monotonicMs: 7000 });
+    assert.deepEqual([correlator.ledger.openKills, correlator.ledger.unattributed], [0, 1]);
+  });
+
+  it('tells nothing of a sandbox but what was killed in it', () => {
+    const { correlator, take } = makeReceiver();
+    const sandbox = seen(1000, { startedAtMs: 1000, sandbox: true });
+    const lives = [exited(5000, 0), appeared(5900), started(6000), counted(9000), exited(9010, 137)];
+    const told = [sandbox, ...lives].flatMap((observation) => take(observation));
+    told.push(...correlator.settle({ wallMs: 20_000, monotonicMs: 20_000 }));
+    assert.deepEqual(told.map(summarize), ['oom_kill init']);
+  });
+
+  it('tells nothing of what it can give to no container', () => {
+    const { take } = makeReceiver({ isKernelLogUp: true });
+    const gap = { kind: 'kernel_log_gap', source: 'kernel_log', atMs: 5000, toMs: 5000, reason: 'lost' } as const;
+    assert.deepEqual(
+      [gap, counted(5001)].map((observation) => take(observation)),
+      [[], []],
+    );
   });
 
   describe('with the kernel log', () => {
@@ -1203,6 +1238,53 @@ describe('Correlator', () => {
       const told = Array.from({ length: most }, (_, n) => receiver.take(named(5000 + n / 1000, 1000 + n), 5005)).flat();
       assert.deepEqual([told.length, receiver.settle(6000).length], [0, most]);
       assert.ok(performance.now() - beganMs < 2_000, 'not a look at each for each');
+    });
+
+    it('learns of a container, and of its pod, from the log alone', () => {
+      const uid = pod.slice(-36);
+      const unknown = { victim: { ...named(5000, 71, { memcg: inPod }).victim, memcg: undefined }, memcgSeen: inPod };
+      const logged: [Observation, string | undefined][] = [
+        [named(5000, 71, { memcg: inPod }), uid],
+        [{ ...named(5000, 71), ...unknown }, uid],
+        [named(5000, 71), undefined],
+        [{ kind: 'nothing_killable', source: 'kernel_log', atMs: 5000, invocation: { at: {}, oomMemcg: inPod } }, uid],
+        [
+          {
+            kind: 'nothing_killable',
+            source: 'kernel_log',
+            atMs: 5000,
+            invocation: { at: {}, oomMemcg: `/docker/${id}` },
+          },
+          undefined,
+        ],
+      ];
+      for (const [observation, podUid] of logged) {
+        const { correlator, take } = makeReceiver({ isKernelLogUp: true });
+        take(observation);
+        const container = correlator.containerOf(exited(6000));
+        assert.equal(container?.id, id);
+        assert.equal(container.pod?.uid, podUid);
+        assert.equal('pod' in container && container.pod !== undefined, podUid !== undefined);
+      }
+    });
+
+    it('knows which container an observation is about', () => {
+      const { correlator, take } = makeReceiver({ isKernelLogUp: true });
+      for (const observation of known) take(observation);
+      const about = [counted(5000), otherCounted(5000), named(5000, 71), strayOf(5000, 70), strayOf(5000, 71)];
+      assert.deepEqual(
+        [...about, kernelTotal(5000, 41)].map((observation) => correlator.containerOf(observation)?.id),
+        [id, undefined, id, id, undefined, undefined],
+      );
+    });
+
+    it('believes a userspace OOM killer about the container that it names, and about no other', () => {
+      const wrote = { kind: 'userspace_killer_logged', source: 'kernel_log', killer: 'systemd-oomd' } as const;
+      const both = [otherAppeared(900), otherStarted(1000), exited(5030, 137), other.exited(5031, 137)];
+      assert.deepEqual(tellWith(...both, { ...wrote, atMs: 5020, memcg: `/docker/${id}` }), [
+        'exit killed killed_by_userspace_oom',
+        'exit killed killed_externally',
+      ]);
     });
 
     it("knows a pod's unit that a userspace OOM killer names, which tells only the last part of its path", () => {
