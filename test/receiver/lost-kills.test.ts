@@ -33,11 +33,11 @@ const gone = (of: typeof a, container: number, atMs: number) => of.gone(atMs, pl
 const running = [appeared(a, 11), appeared(b, 12), kernelTotal(1000, 40)];
 
 /** A correlator of its own, and a clock by hand. */
-function makeReceiver({ isRuntimeUp = false, isKernelLogUp = true } = {}) {
+function makeReceiver({ isRuntimeUp = false, isKernelLogUp = true, isBeginning = false } = {}) {
   const correlator = new Correlator(new ContainerTable(100), settleMs, {
     isRuntimeUp: () => isRuntimeUp,
     isKernelLogUp: () => isKernelLogUp,
-    isBeginning: () => false,
+    isBeginning: () => isBeginning,
   });
   const at = (ms: number) => ({ wallMs: ms, monotonicMs: ms });
   const told: Incident[] = [];
@@ -202,6 +202,90 @@ describe('kills that only the counter of a pod shows', () => {
     assert.deepEqual(receiver.end(), ['node_oom_kill', 0]);
   });
 
+  it('are given at once only where one container went and no log can name another, now or later', () => {
+    for (const [witnesses, went, isAtOnce] of [
+      [{ isKernelLogUp: false }, [11], true],
+      [{ isKernelLogUp: false }, [11, 12], false],
+      [{ isKernelLogUp: false, isBeginning: true }, [11], false],
+      [{}, [11], false],
+    ] as const) {
+      const receiver = makeReceiver(witnesses);
+      receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [...went]));
+      assert.equal(receiver.correlator.lost.dueAtMs, isAtOnce ? undefined : 5002 + settleMs);
+    }
+  });
+
+  it('wait for a source that is about to begin, but for 4 s at most', () => {
+    const receiver = makeReceiver({ isBeginning: true });
+    receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
+    for (const [nowMs, dueAtMs] of [
+      [5602, 6202],
+      [6000, 6202],
+      [8900, 9002],
+    ] as const) {
+      receiver.settle(nowMs);
+      assert.deepEqual([receiver.told.length, receiver.correlator.lost.dueAtMs], [0, dueAtMs]);
+    }
+    receiver.settle(9002);
+    assert.deepEqual(receiver.told.map(summarize), ['pod 1 unknown']);
+    const stopped = makeReceiver({ isBeginning: true });
+    stopped.take(...running, kernelTotal(5000, 41), lost(5002, [11, 12]));
+    stopped.settle(Infinity);
+    assert.equal(stopped.told.length, 1, 'at a stop there is nothing to wait for');
+  });
+
+  it('are no more than a thousand that wait, and that are remembered', () => {
+    const receiver = makeReceiver();
+    const { lost: lostKills } = receiver.correlator;
+    receiver.take(...running, kernelTotal(4000, 3000), gone(a, 11, 4001), gone(b, 12, 4001), kernelTotal(5000, 6000));
+    receiver.take(lost(5001, [11, 12]));
+    const [rise] = lostKills.state.rises;
+    const rises = Array.from({ length: 999 }, () => ({ ...rise! }));
+    lostKills.resume({ rises, told: [] }, { wallMs: 5001, monotonicMs: 5001 });
+    receiver.take(lost(5001, [11, 12]));
+    assert.deepEqual([receiver.told.length, lostKills.state.rises.length], [0, 1000]);
+    receiver.take(lost(5001, [11, 12]), lost(5001, [11, 12]));
+    assert.deepEqual([receiver.told.length, lostKills.state.rises.length], [2, 1000]);
+    receiver.settle(5001 + settleMs);
+    assert.deepEqual([receiver.told.length, lostKills.state.told.length], [1002, 1000]);
+  });
+
+  it('are told by as many late lines of the log as there were, and no more, within 10 s', () => {
+    for (const [atMs, told] of [
+      [15_601, ['12 unknown 72 kernel_log', 'pod 1 unknown', 0]],
+      [15_602, ['11 unknown 71 kernel_log', '12 unknown 72 kernel_log', 'pod 1 unknown', 0]],
+    ] as const) {
+      const receiver = makeReceiver();
+      receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
+      receiver.settle(5002 + settleMs);
+      receiver.takeAt(atMs, named(11, 5000, 71), named(12, 5000, 72));
+      assert.deepEqual(receiver.end(), told);
+    }
+  });
+
+  it('are told with the namespace and the name of their pod where a container of it is known by them', () => {
+    const receiver = makeReceiver();
+    const ofPod = (n: number) => ({ uid: uidOf(n), namespace: `space-${n}`, name: `pod-${n}`, containerName: 'web' });
+    const c = observationsOf(idOf(21));
+    receiver.take(c.seen(800, { startedAtMs: 800, pod: ofPod(2) }), appeared(c, 21), ...running);
+    receiver.take(a.seen(1000, { startedAtMs: 900, pod: ofPod(1) }), b.seen(1000, { startedAtMs: 900, pod: ofPod(1) }));
+    receiver.take(kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
+    receiver.settle(9500);
+    assert.deepEqual(
+      receiver.told.flatMap((incident) => (incident.kind === 'pod_oom_kill' ? incident.pod : [])),
+      [{ uid: uidOf(1), namespace: 'space-1', name: 'pod-1' }],
+    );
+  });
+
+  it('have those who must know told of each container that one is given to', () => {
+    const receiver = makeReceiver();
+    const given: string[] = [];
+    receiver.correlator.lost.onGive(({ id }) => given.push(id));
+    receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), lost(5002, [11]));
+    receiver.settle(5002 + settleMs);
+    assert.deepEqual(given, [idOf(11)]);
+  });
+
   it('are gone on with after a restart, and with what was told of them', () => {
     const first = makeReceiver();
     first.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
@@ -265,6 +349,19 @@ describe('a container in a container, on v2', () => {
     receiver.takeAt(5003, innerNamed, outerNamed);
     assert.deepEqual(receiver.end(), [
       '5 unknown 81 kernel_log,memory_events',
+      '6 unknown 71 kernel_log,memory_events',
+      0,
+    ]);
+  });
+
+  it('leaves the outer one its own group kill', () => {
+    const receiver = makeReceiver();
+    const group = outer.counted(5002, 5, { memcg: outerPlace, oomGroupKills: 1 });
+    receiver.take(...both, kernelTotal(5000, 45), innerGone);
+    receiver.takeAt(5001, innerNamed);
+    receiver.takeAt(5002, group);
+    assert.deepEqual(receiver.end(), [
+      ...Array.from({ length: 3 }, () => '5 unknown - memory_events'),
       '6 unknown 71 kernel_log,memory_events',
       0,
     ]);
