@@ -1,12 +1,12 @@
 // CPU and memory of the bundle with many containers.
 // Usage: node test/bench/footprint.bench.ts [--containers 250] [--minutes 10]. Needs root and what the Docker tests need.
-import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { startAgent } from '../helpers/agent.ts';
 import { startDocker } from '../helpers/docker-host.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { printReport } from './report.ts';
+import { formatMb, formatShare, readUsage } from './usage.ts';
 
 const { values } = parseArgs({
   options: { containers: { type: 'string', default: '250' }, minutes: { type: 'string', default: '10' } },
@@ -64,32 +64,4 @@ try {
   );
 } finally {
   await host.stop();
-}
-
-interface Usage {
-  atMs: number;
-  cpuMs: number;
-  rssMb: number;
-}
-
-function readUsage(pid: number): Usage {
-  // The first field is the time on a CPU in nanoseconds, exactly; utime and stime of /proc/PID/stat are counted by ticks,
-  // and a process that timers wake up is met by ticks too often.
-  const cpuNs = readdirSync(`/proc/${pid}/task`).map((tid) =>
-    Number(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'utf8').split(' ')[0]),
-  );
-  const rssKib = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1];
-  return {
-    atMs: performance.now(),
-    cpuMs: cpuNs.reduce((sum, ns) => sum + ns, 0) / 1e6,
-    rssMb: (Number(rssKib) * 1024) / 1e6,
-  };
-}
-
-function formatShare(to: Usage, from: Usage): string {
-  return `${((100 * (to.cpuMs - from.cpuMs)) / (to.atMs - from.atMs)).toFixed(2)} %`;
-}
-
-function formatMb(mb: number): string {
-  return `${mb.toFixed(0)} MB`;
 }
