@@ -887,7 +887,8 @@ describe('Correlator', () => {
     });
 
     it('gives a held back report to a container though a kill in another was just told by its name', () => {
-      const first = [otherAppeared(900), otherStarted(1000), kernelTotal(5000, 42), victimOf(idOf(2), 5000, 90)];
+      const otherKnown = [otherAppeared(900), other.seen(1001, { startedAtMs: 1000, pid: 80, name: 'db' })];
+      const first = [...otherKnown, kernelTotal(5000, 42), victimOf(idOf(2), 5000, 90)];
       const then = [otherCounted(5001), other.mainProcess(5002, true), counted(5100), strayOf(5099, 71)];
       const told = tellWith(...first, ...then).toSorted();
       assert.deepEqual(told, ['oom_kill child 71 unknown', 'oom_kill child 90 container']);
@@ -902,6 +903,26 @@ describe('Correlator', () => {
       for (const observation of [kernelTotal(8000, 42), counted(8000)]) receiver.take(observation);
       assert.deepEqual(receiver.settle().map(summarize), ['oom_kill child']);
       assert.ok(receiver.ledger.isBalanced);
+    });
+
+    it('waits for a late count for 10 s from when the kill was told, whatever is seen meanwhile', () => {
+      for (const [atMs, expected] of [
+        [16_000, []],
+        [16_001, ['oom_kill child']],
+      ] as const) {
+        const receiver = makeReceiver({ isKernelLogUp: true });
+        for (const observation of [...known, named(5000, 71)]) receiver.take(observation);
+        assert.deepEqual(receiver.settle(6000).map(summarize), ['oom_kill child']);
+        for (const observation of [hinted(15_000), counted(atMs)]) receiver.take(observation);
+        assert.deepEqual(receiver.settle().map(summarize), expected);
+      }
+    });
+
+    it('waits for the settle time for those that follow a kill that is told', () => {
+      const receiver = makeReceiver({ isRuntimeUp: false });
+      for (const observation of [appeared(900), counted(5000), counted(5300)]) receiver.take(observation);
+      assert.deepEqual(receiver.take(mainProcess(5200, true), 5310).map(summarize), ['oom_kill child']);
+      assert.equal(receiver.dueAtMs, 5310 + settleMs);
     });
 
     it('takes a line of the log for a kill that was told without it up to 50 ms after that was counted', () => {

@@ -277,6 +277,24 @@ describe('kills that only the counter of a pod shows', () => {
     );
   });
 
+  it('are none of a container that is still there, or whose own counter showed a kill', () => {
+    const c = observationsOf(idOf(13));
+    const wentAndTold = [...running, appeared(c, 13), kernelTotal(5000, 42), gone(a, 11, 5001), gone(b, 12, 5001)];
+    const there = makeReceiver();
+    there.take(...wentAndTold, lost(5002, [11, 12]));
+    there.settle(5002 + settleMs);
+    there.takeAt(6000, named(13, 5000, 71), c.counted(6000, 1, { memcg: placeOf(13) }));
+    assert.deepEqual(there.end(), ['13 unknown 71 kernel_log,memory_events', 'pod 1 unknown', 0]);
+
+    const counted = makeReceiver();
+    counted.take(...wentAndTold, c.counted(5001, 1, { memcg: placeOf(13) }), gone(c, 13, 5001), lost(5002, [11, 12]));
+    counted.settle(6000);
+    const told = ['13 unknown - memory_events', 'pod 1 unknown'];
+    assert.deepEqual(counted.told.map(summarize).toSorted(), told);
+    counted.takeAt(6001, named(13, 5000, 73), named(11, 5000, 71));
+    assert.deepEqual(counted.end(), [...told, 0]);
+  });
+
   it('have those who must know told of each container that one is given to', () => {
     const receiver = makeReceiver();
     const given: string[] = [];
@@ -298,7 +316,7 @@ describe('kills that only the counter of a pod shows', () => {
     const third = makeReceiver();
     third.correlator.lost.resume(structuredClone(second.correlator.lost.state), { wallMs: 7000, monotonicMs: 7000 });
     third.takeAt(7001, named(11, 5000, 71));
-    assert.deepEqual(third.told, []);
+    assert.deepEqual(third.end(), [0]);
   });
 });
 
