@@ -34,6 +34,9 @@ export interface SubscriptionSettings {
 
 const mostInspectionsWaiting = 1000;
 
+/** A kubelet starts at once what it has made: one that has no task by then has most likely failed to start. */
+const startsWithinMs = 3_000;
+
 /** How often it is asked for an end that nobody knows yet. */
 const askAgainMs = 500;
 
@@ -44,6 +47,8 @@ const sameLifeMs = 5_000;
 export class ContainerdInspector {
   readonly #settings: SubscriptionSettings;
   readonly #eventful: Inspections;
+  /** Made, and not started yet as far as we know. */
+  #starting = 0;
 
   constructor(settings: SubscriptionSettings) {
     this.#settings = settings;
@@ -57,6 +62,25 @@ export class ContainerdInspector {
   /** Finds out, as soon as possible, who a container is, and tells it where it runs or ran. */
   askAfterEvent(containerId: string): void {
     this.#eventful.add(containerId);
+  }
+
+  /**
+   * A container was made. Where its start fails, of a program that is not there, say, no event tells so, and there is no
+   * task: only the CRI plugin knows, which the kubelet asks. Never rejects.
+   */
+  async askWhetherStarted(containerId: string): Promise<void> {
+    const { api, memory, signal } = this.#settings;
+    if (this.#starting >= mostInspectionsWaiting) return;
+    this.#starting++;
+    await sleep(startsWithinMs, undefined, { signal, ref: false }).catch(() => {});
+    this.#starting--;
+    const container = memory.get(containerId);
+    const isOpen = (): boolean => !signal.aborted && memory.get(containerId) === container && !hasBegun(container);
+    if (!isOpen()) return;
+    const end = await api.endInCri(containerId, signal);
+    if (end === undefined || !isOpen()) return;
+    Object.assign(container!, { startedAtMs: end.atMs, endedAtMs: end.atMs, exitCode: end.exitCode });
+    this.tell(containerId, container!);
   }
 
   /** Tells a container that was started, with what is known of it. */
@@ -222,6 +246,10 @@ export class ContainerdInspector {
     container.described = describeContainer(answer, this.#settings.onBadInput);
     container.textKey = textKeyOf(answer);
   }
+}
+
+function hasBegun(container: RememberedContainer | undefined): boolean {
+  return container?.startedAtMs !== undefined || container?.endedAtMs !== undefined;
 }
 
 /** The end of the life that was told. */

@@ -53,6 +53,7 @@ export class ContainerdSubscription {
       case 'created':
         // Before it starts: a short-lived one is gone before it could be asked for then.
         memory.add(containerId, namespace);
+        void this.#inspector.askWhetherStarted(containerId);
         return this.#inspector.askAfterEvent(containerId);
       case 'updated': {
         // A kubelet that manages CPUs updates every container every ten seconds.

@@ -28,6 +28,7 @@ export function decodeContainerStatus(
   const { metadata, image, labels, annotations, state } = status;
   const running = state === ContainerState.CONTAINER_RUNNING;
   const ended = state === ContainerState.CONTAINER_EXITED;
+  const finishedAtMs = ended ? timeOf(status.finishedAt) : undefined;
   const facts = boundFacts(
     {
       name: metadata?.name,
@@ -51,8 +52,9 @@ export function decodeContainerStatus(
     paused: false,
     pid: running ? pidOf(info['info'], onBadInput) : undefined,
     createdAtMs: timeOf(status.createdAt),
-    startedAtMs: timeOf(status.startedAt),
-    finishedAtMs: ended ? timeOf(status.finishedAt) : undefined,
+    // One whose start failed (reason `StartError`, code 128) never ran, and has ended as often as it was tried.
+    startedAtMs: timeOf(status.startedAt) ?? finishedAtMs,
+    finishedAtMs,
     exitCode: ended ? exitCodeOf(status) : undefined,
   };
 }

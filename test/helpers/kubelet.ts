@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -154,6 +155,23 @@ export class Pod {
 
   /** CreateContainer and StartContainer; resolves when a main process that takes signals does so. */
   async run(command: string[], options: PodContainerOptions = {}): Promise<PodContainer> {
+    const container = await this.#create(command, options);
+    await this.#kubelet.call(RuntimeService.method.startContainer, { containerId: container.id });
+    if (command[0] === 'memhog' && ['sleep', 'signal', 'hold'].includes(command[1]!)) {
+      await untilReady(await container.mainPid());
+    }
+    return container;
+  }
+
+  /** CreateContainer, and StartContainer, which the runtime refuses: a program that is not there. */
+  async runInVain(options: PodContainerOptions = {}): Promise<PodContainer> {
+    const container = await this.#create(['/is/not/there'], options);
+    const starting = this.#kubelet.call(RuntimeService.method.startContainer, { containerId: container.id });
+    await assert.rejects(starting, /not\/there|no such file/);
+    return container;
+  }
+
+  async #create(command: string[], options: PodContainerOptions): Promise<PodContainer> {
     const { name = 'app', attempt = 0 } = options;
     const limitMib = 'limitMib' in options ? options.limitMib : 32;
     const { containerId } = await this.#kubelet.call(RuntimeService.method.createContainer, {
@@ -183,12 +201,7 @@ export class Pod {
         },
       },
     });
-    await this.#kubelet.call(RuntimeService.method.startContainer, { containerId });
-    const container = new PodContainer(this.#kubelet, this, containerId, command, { ...options, name, attempt });
-    if (command[0] === 'memhog' && ['sleep', 'signal', 'hold'].includes(command[1]!)) {
-      await untilReady(await container.mainPid());
-    }
-    return container;
+    return new PodContainer(this.#kubelet, this, containerId, command, { ...options, name, attempt });
   }
 
   /** StopPodSandbox and RemovePodSandbox, which end and remove its containers. Safe to call twice. */

@@ -121,6 +121,14 @@ for (const { name, needs, suite, keepsEnds } of versions) {
       await assertTold(killed, killedExit);
     });
 
+    it('tells the exits of instances that could not be started, and counts the restarts between them', async () => {
+      const first = await pod.runInVain({ name: 'unstartable' });
+      const code = exitOf(128, 'error', 'app_error', { 'error.type': 'exit_128' });
+      await assertTold(first, code);
+      const second = await pod.runInVain({ name: 'unstartable', attempt: 1 });
+      await assertTold(second, restarted, code);
+    });
+
     it('tells the OOM kills of both of two instances of a container', async () => {
       const first = await pod.run(['memhog', 'self', '64'], { name: 'looping' });
       await assertTold(first, killOf('init'), oomExit);

@@ -71,6 +71,15 @@ for (const [who, sources] of Object.entries(tellers)) {
       await pod.remove();
     });
 
+    test('of instances that could not be started the exits are told, and the restarts between them', async () => {
+      const pod = await host.kubelet.runPod();
+      const first = await pod.runInVain();
+      await waitUntilTold(first, [exit(128, 'app_error')]);
+      const second = await pod.runInVain({ attempt: 1 });
+      await waitUntilTold(second, [restart, exit(128, 'app_error')]);
+      await pod.remove();
+    });
+
     test('of containers that come and go at once each exit is told, and each once', async () => {
       const pod = await host.kubelet.runPod();
       const instances = [await pod.run(['memhog', 'exit', '3'])];
