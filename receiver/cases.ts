@@ -142,6 +142,11 @@ export class Cases {
     return [...due.flatMap((open) => this.#judge(open, now)), ...this.#unclaimed.settle(now)];
   }
 
+  /** All witnesses have begun: what waited for that alone is told. */
+  begin(now: Instant): Incident[] {
+    return this.#waiting.all.flatMap((open) => this.#judge(open, now));
+  }
+
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
   get dueAtMs(): number | undefined {
     const dueAtMs = Math.min(this.#waiting.dueAtMs ?? Infinity, this.#unclaimed.dueAtMs ?? Infinity);

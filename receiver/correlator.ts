@@ -95,6 +95,12 @@ export class Correlator {
     return [...incidents, ...this.crashLoops.take(incidents, now), ...this.crashLoops.settle(now)];
   }
 
+  /** All witnesses have begun: what waited for that alone is told. */
+  begin(now: Instant): Incident[] {
+    const incidents = this.cases.begin(now).filter(isOfUser);
+    return [...incidents, ...this.crashLoops.take(incidents, now)];
+  }
+
   /** When `settle` has something to do next, if ever, by the monotonic clock. */
   get dueAtMs(): number | undefined {
     const due = [this.cases.dueAtMs, this.ledger.dueAtMs, this.lost.dueAtMs, this.crashLoops.dueAtMs];

@@ -1,10 +1,13 @@
 import type { Instant } from './instant.ts';
 
+/** How long a rise waits for the kill that explains it, which may itself wait 5 s for its evidence. */
+const openForMs = 8_000;
+
 /**
- * How long a kill may wait for the counter, event or exit that explains it, and one that is accounted for until the
- * total shows it. A kill that was in the first total raises it no more: it must not be taken for a later one.
+ * How long one that is accounted for waits until the total shows it. A kill that was in the first total raises it no
+ * more: it must not be taken for a later one.
  */
-const openForMs = 5_000;
+const aheadForMs = 5_000;
 
 /** A rise of the total, by the clocks of when it was read. */
 interface Rise extends Instant {
@@ -67,7 +70,7 @@ export class Ledger {
     this.#total = total;
     this.#unattributed = unattributed;
     this.#ahead = ahead;
-    this.#aheadUntilMs = monotonicMs + openForMs;
+    this.#aheadUntilMs = monotonicMs + aheadForMs;
     this.#open = open.map((rise) => ({ ...rise, monotonicMs }));
   }
 
@@ -88,7 +91,7 @@ export class Ledger {
     if (this.#total === undefined || ahead === 0) return;
     this.#forgetAhead(now);
     this.#ahead += ahead;
-    this.#aheadUntilMs = now.monotonicMs + openForMs;
+    this.#aheadUntilMs = now.monotonicMs + aheadForMs;
   }
 
   /** So many kills that were accounted for are to be accounted for anew: for another container. */

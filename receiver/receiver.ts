@@ -167,6 +167,7 @@ class ContainerLifecycle implements Component {
     const { storage, logger } = this.#settings;
     this.#keeper = keepState(storage, this.#rememberers, this.#circumstances, logger);
     const decided = Promise.all(this.#sources.map((source) => this.#observe(source)));
+    void decided.then(() => this.#guard('begin', () => this.#tell(this.#correlator.begin(readClock()))));
     const waited = sleep(firstCollectionWithinMs, undefined, { ref: false });
     void Promise.race([decided, waited]).then(() => this.#beginCollecting());
   }

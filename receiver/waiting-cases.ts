@@ -49,6 +49,10 @@ export class WaitingCases {
     return [...this.#waiting].filter((open) => open.container === container);
   }
 
+  get all(): Case[] {
+    return [...this.#waiting];
+  }
+
   /** Those with kills that nobody named. */
   get unnamed(): Case[] {
     return [...this.#waiting].filter((open) => countUnnamed(open) > 0);

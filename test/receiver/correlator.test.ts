@@ -43,6 +43,7 @@ function makeReceiver({ isRuntimeUp = true, isKernelLogUp = false, isBeginning =
       latestMs = nowMs;
       return correlator.take(observation, at(nowMs, wallMs));
     },
+    begin: (nowMs: number): Incident[] => correlator.begin(at(nowMs)),
     settle: (nowMs = Infinity): Incident[] => correlator.cases.settle(at(nowMs)),
     get dueAtMs() {
       return correlator.cases.dueAtMs;
@@ -624,12 +625,12 @@ describe('Correlator', () => {
     const { correlator, take } = makeReceiver();
     assert.equal(correlator.dueAtMs, undefined);
     for (const observation of [started(1000), kernelTotal(1000, 40), kernelTotal(2000, 41)]) take(observation);
-    assert.equal(correlator.dueAtMs, 7000);
+    assert.equal(correlator.dueAtMs, 10_000);
     take(exited(3500, 137));
     assert.equal(correlator.dueAtMs, 3500 + settleMs);
     correlator.settle({ wallMs: 4000, monotonicMs: Infinity });
     assert.deepEqual([correlator.ledger.openKills, correlator.ledger.unattributed], [1, 0]);
-    correlator.settle({ wallMs: 7000, monotonicMs: 7000 });
+    correlator.settle({ wallMs: 10_000, monotonicMs: 10_000 });
     assert.deepEqual([correlator.ledger.openKills, correlator.ledger.unattributed], [0, 1]);
   });
 
@@ -1029,6 +1030,19 @@ describe('Correlator', () => {
       for (const observation of [appeared(900), processes(1000, 70), counted(5000)]) receiver.take(observation);
       const told = [6000, 7000, 8000, 9000, 10_000].map((nowMs) => receiver.settle(nowMs).map(summarize));
       assert.deepEqual(told, [[], [], [], [], ['oom_kill unknown']]);
+    });
+
+    it('tells what waited only for a source to begin as soon as it has', () => {
+      let isBeginning = true;
+      const receiver = makeReceiver({ isKernelLogUp: true, isBeginning: () => isBeginning });
+      const all = [named(4999, 70), exited(5001, 137)];
+      assert.deepEqual(
+        all.flatMap((observation) => receiver.take(observation, 6000)),
+        [],
+      );
+      isBeginning = false;
+      const told = receiver.begin(6100).map(summarize);
+      assert.deepEqual(told, ['oom_kill init', 'exit oom_killed oom_container']);
     });
 
     it('does not explain a SIGKILL before a source has begun that may tell of its kill', () => {

@@ -30,10 +30,10 @@ describe('Ledger', () => {
     const ledger = new Ledger();
     ledger.count(0, at(0));
     ledger.count(2, at(1_000));
-    assert.equal(ledger.dueAtMs, 6_000);
-    ledger.settle(at(5_999));
+    assert.equal(ledger.dueAtMs, 9_000);
+    ledger.settle(at(8_999));
     assert.equal(ledger.unattributed, 0);
-    ledger.settle(at(6_000));
+    ledger.settle(at(9_000));
     assert.deepEqual([ledger.unattributed, ledger.dueAtMs], [2, undefined]);
   });
 
@@ -131,7 +131,7 @@ describe('Ledger', () => {
     assert.equal(ledger.dueAtMs, undefined);
     ledger.account(1, at(12));
     ledger.reopen(3, at(13));
-    assert.deepEqual([ledger.openKills, ledger.dueAtMs], [2, 5_013]);
+    assert.deepEqual([ledger.openKills, ledger.dueAtMs], [2, 8_013]);
   });
 
   it('goes on where an earlier run stopped, with as much time as at first', () => {
@@ -144,12 +144,12 @@ describe('Ledger', () => {
     ledger.resume(before.state, at(50));
     assert.deepEqual(
       [ledger.total, ledger.unattributed, ledger.openKills, ledger.dueAtMs, ledger.isBalanced],
-      [3, 1, 2, 5_050, false],
+      [3, 1, 2, 8_050, false],
     );
     const { wallMs } = at(11_000);
     assert.ok(ledger.takeOne(wallMs, wallMs), 'with the time when it was counted');
     assert.deepEqual(ledger.state.open, [{ wallMs, kills: 1 }]);
-    ledger.settle(at(5_050));
+    ledger.settle(at(8_050));
     assert.equal(ledger.unattributed, 2);
   });
 
