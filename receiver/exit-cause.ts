@@ -19,9 +19,9 @@ const killExplainsEndWithinMs = 1_000;
  * for a SIGKILL that nobody asked for and that no kill explains.
  */
 export function explainEnd(open: Case, due: boolean): ContainerExit | 'wait' | 'unexplained' {
-  const { exitCode } = open.ended!.life;
-  // Where an event did not tell it, an inspection may still do so.
-  if (exitCode === undefined && !due) return 'wait';
+  const { exitCode, startedAtMs } = open.ended!.life;
+  // Where an event did not tell them, an inspection may still do so.
+  if ((exitCode === undefined || startedAtMs === undefined) && !due) return 'wait';
   const endedBySigkill = exitCode === exitCodeOfSigkill;
   if (open.initKilled !== undefined && (endedBySigkill || exitCode === undefined)) {
     return tellEnd(open, 'oom_killed', causeOfScope[open.initKilled.scope], open.initKilled.evidence);

@@ -185,6 +185,8 @@ function confirm(container: Container, seen: ContainerSeen, nowMs: number): Life
   const { life } = container;
   if (life === undefined) return [];
   if (life.endedAtMs !== undefined) {
+    // On a busy node the end can be told before the begin.
+    if (seen.startedAtMs! <= life.endedAtMs) life.startedAtMs ??= seen.startedAtMs;
     noteExitCode(container, life, life.exitCode ?? seen.exitCode);
     return [];
   }

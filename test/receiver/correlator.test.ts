@@ -1032,10 +1032,20 @@ describe('Correlator', () => {
       assert.deepEqual(told, [[], [], [], [], ['oom_kill unknown']]);
     });
 
+    it('tells an exit with the begin of the life, where the runtime tells that after the end', () => {
+      const receiver = makeReceiver();
+      assert.deepEqual(receiver.take(exited(5000, 3)), []);
+      const ended = { startedAtMs: 4000, finishedAtMs: 5000, running: false, exitCode: 3 };
+      const [exit, ...others] = receiver.take(seen(5100, ended));
+      assert.deepEqual(others, []);
+      assert.ok(exit?.kind === 'exit');
+      assert.equal(exit.life.startedAtMs, 4000);
+    });
+
     it('tells what waited only for a source to begin as soon as it has', () => {
       let isBeginning = true;
       const receiver = makeReceiver({ isKernelLogUp: true, isBeginning: () => isBeginning });
-      const all = [named(4999, 70), exited(5001, 137)];
+      const all = [started(4000), named(4999, 70), exited(5001, 137)];
       assert.deepEqual(
         all.flatMap((observation) => receiver.take(observation, 6000)),
         [],
