@@ -167,7 +167,7 @@ class ContainerLifecycle implements Component {
     const { storage, logger } = this.#settings;
     this.#keeper = keepState(storage, this.#rememberers, this.#circumstances, logger);
     const decided = Promise.all(this.#sources.map((source) => this.#observe(source)));
-    void decided.then(() => this.#guard('begin', () => this.#tell(this.#correlator.begin(readClock()))));
+    void decided.then(() => this.#judgeWhatWaited());
     const waited = sleep(firstCollectionWithinMs, undefined, { ref: false });
     void Promise.race([decided, waited]).then(() => this.#beginCollecting());
   }
@@ -208,6 +208,12 @@ class ContainerLifecycle implements Component {
     const emit = (observation: Observation): void => this.#take(source.name, observation);
     this.#observing.push(keepObserving(source, emit, watcher, this.#stopping.signal));
     return promise;
+  }
+
+  /** All sources have begun, for which kills of the time before may have waited. */
+  #judgeWhatWaited(): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#guard('begin', () => this.#tell(this.#correlator.begin(readClock())));
   }
 
   #beginCollecting(): void {
