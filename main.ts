@@ -14,8 +14,6 @@ import { ConfigError, describeError } from './pipelines/errors.ts';
 import { makeLogger } from './pipelines/own-log.ts';
 import { startSelfTelemetry } from './pipelines/self-telemetry.ts';
 import { Service } from './pipelines/service.ts';
-import type { Config as ReceiverConfig } from './receiver/config.ts';
-import { probe } from './receiver/doctor.ts';
 
 const { version } = packageJson;
 
@@ -121,23 +119,28 @@ function endOnFault(logger: Logger): void {
   });
 }
 
-/** The table that a person sees who has given no configuration. */
-async function showFindings({ receivers }: ServiceConfig): Promise<void> {
+/** The tables that a person sees who has given no configuration. */
+async function showFindings(config: ServiceConfig): Promise<void> {
   process.stderr.write(`exit137 ${version}\n`);
-  for (const { config } of receivers.values()) {
-    const findings = await probe(config as ReceiverConfig);
+  for await (const { findings } of probe(config)) {
     process.stderr.write(`${renderFindings(findings, { colour: stderrColour, advice: false })}\n`);
   }
 }
 
 async function doctor(asked: Arguments): Promise<number> {
-  const { receivers } = validateConfig(warned(load(asked)), factories);
-  for (const { id, config } of receivers.values()) {
-    const findings = await probe(config as ReceiverConfig);
-    const colour = process.stdout.isTTY && !process.env['NO_COLOR'];
+  const colour = process.stdout.isTTY && !process.env['NO_COLOR'];
+  for await (const { id, findings } of probe(validateConfig(warned(load(asked)), factories))) {
     print(`${id}\n${renderFindings(findings, { colour, advice: true })}`);
   }
   return 0;
+}
+
+/** What the components of a configuration can use, of each that uses something. */
+async function* probe({ receivers, processors, extensions }: ServiceConfig) {
+  for (const { id, factory, config } of [...receivers.values(), ...processors.values(), ...extensions.values()]) {
+    const findings = await factory.probe?.(config);
+    if (findings !== undefined) yield { id, findings };
+  }
 }
 
 async function replayLogs({ files, format }: Arguments): Promise<number> {

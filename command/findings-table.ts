@@ -1,13 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
-
-/** One row: what the receiver can use on this node, and how it stands. */
-export interface Finding {
-  what: string;
-  state: 'found' | 'missing' | 'unused';
-  detail: string;
-  lost?: string;
-  grant?: string;
-}
+import type { Finding } from '../pipelines/component.ts';
 
 /** Green, red, yellow. */
 const colours = { found: 32, missing: 31, unused: 33 } as const;

@@ -126,6 +126,18 @@ export interface StateFile {
   close(): Promise<void>;
 }
 
+/** One thing outside of the process that a component can use, and how it stands. */
+export interface Finding {
+  what: string;
+  state: 'found' | 'missing' | 'unused';
+  /** What was found, or why it cannot be used. */
+  detail: string;
+  /** What cannot be told without it. */
+  lost?: string;
+  /** What to do to get it. */
+  grant?: string;
+}
+
 /** A component type as it stands in a configuration file. Its schema is strict: an unknown key is an error. */
 interface Factory<Config> {
   /** The name before the slash, `lower_snake_case`. */
@@ -136,6 +148,8 @@ interface Factory<Config> {
   configSchema: z.ZodType<Config>;
   /** The key of the section that names an extension to keep state in, as `['sending_queue', 'storage']`. */
   storageKey?: readonly string[];
+  /** Looks at what a component with this configuration could use, and makes none. Never rejects; some seconds at most. */
+  probe?(config: Config): Promise<readonly Finding[]>;
 }
 
 /** One instance serves all pipelines in which its id stands. */

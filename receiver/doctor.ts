@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Finding } from '../pipelines/component.ts';
 import { describeError } from '../pipelines/errors.ts';
 import { findHierarchy } from './cgroup/hierarchy.ts';
 import type { Config } from './config.ts';
@@ -10,18 +11,6 @@ import { findDockerEndpoint } from './sources/docker-probe.ts';
 import { unreachableError, type SocketProbe } from './sources/runtime-sockets.ts';
 import { NothingToObserveError } from './source.ts';
 import { grantFor, probeKernelLog as probeKernelLogWays, type NoKernelLogError } from './sources/kernel-log-tap.ts';
-
-/** One thing on the node that the receiver can use, and how it stands. */
-export interface Finding {
-  what: string;
-  state: 'found' | 'missing' | 'unused';
-  /** What was found, or why it cannot be used. */
-  detail: string;
-  /** What cannot be told without it. */
-  lost?: string;
-  /** What to do to get it. */
-  grant?: string;
-}
 
 /** Looks at what the node offers. Never rejects; takes no longer than the timeouts of the runtimes and 5 s for dmesg. */
 export async function probe(config: Config): Promise<Finding[]> {
@@ -57,21 +46,30 @@ async function probeDocker({ root_path, sources: { docker } }: Config, isReplace
   };
 }
 
-/** containerd tells more by its own API than by the CRI, and either is enough. */
+/**
+ * containerd tells more by its own API than by the CRI, and either is enough. Another runtime may serve the CRI beside it,
+ * and be the one that the kubelet uses: then both are asked.
+ */
 async function probeKubernetes(config: Config): Promise<Finding> {
   const { root_path, sources } = config;
   const { enabled, endpoint, timeout } = sources.containerd;
   if (!enabled) return probeCri(config);
   const found = await findContainerd({ endpoint: endpoint || undefined, hostRoot: root_path }, timeout);
   if (found.reachable) {
-    return {
-      what: kubernetes,
-      state: 'found',
-      detail: `containerd ${printable(found.answer)} at unix://${found.socket}`,
-    };
+    const containerd = `containerd ${printable(found.answer)} at unix://${found.socket}`;
+    const beside = await findBeside(config, found.socket);
+    return { what: kubernetes, state: 'found', detail: [containerd, ...beside].join(', and ') };
   }
   if (sources.cri.enabled) return probeCri(config);
   return findNoKubernetes(found, 'containerd', endpoint);
+}
+
+/** Whom the source `cri` asks where `containerd` answers at a socket. */
+async function findBeside({ root_path, sources: { cri } }: Config, containerd: string): Promise<string[]> {
+  if (!cri.enabled) return [];
+  const found = await findCriRuntime({ endpoint: cri.endpoint || undefined, hostRoot: root_path }, cri.timeout);
+  if (!found.reachable || found.socket === containerd || found.answer.runtime === 'docker') return [];
+  return [`${found.answer.description} at unix://${found.socket}`];
 }
 
 const kubernetes = 'runtime of Kubernetes';

@@ -17,6 +17,7 @@ import { Correlator } from './correlator.ts';
 import { tellDetectionTier, type WorkingSources } from './detection-tier.ts';
 import type { Incident } from './incident.ts';
 import { readBootId } from './kernel/boot-id.ts';
+import { probe } from './doctor.ts';
 import { readClock, type Instant } from './instant.ts';
 import { MainProcessWatch } from './main-process.ts';
 import type { OomVictim } from './kernel/oom-event.ts';
@@ -42,6 +43,7 @@ export const containerLifecycle: ReceiverFactory<Config> = {
   type: 'container_lifecycle',
   configSchema,
   storageKey: ['storage'],
+  probe,
   create: (config, settings, next) => new ContainerLifecycle(config, settings, next),
 };
 

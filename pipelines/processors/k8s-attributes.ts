@@ -9,11 +9,13 @@ import type {
 } from '../component.ts';
 import { aborted } from '../component.ts';
 import { ApiServer } from './k8s-attributes/api-server.ts';
+import { findCluster } from './k8s-attributes/cluster.ts';
 import { configSchema, type K8sAttributesConfig } from './k8s-attributes/config.ts';
 import { Enrichment, podUidOf } from './k8s-attributes/enrichment.ts';
 import { makeExtraction } from './k8s-attributes/extraction.ts';
 import { PodTable } from './k8s-attributes/pod-table.ts';
 import { PodWatch } from './k8s-attributes/pod-watch.ts';
+import { probe } from './k8s-attributes/probe.ts';
 import { WatchTelemetry } from './k8s-attributes/watch-telemetry.ts';
 
 /**
@@ -24,6 +26,7 @@ export const k8sAttributes: SharingProcessorFactory<K8sAttributesConfig> = {
   type: 'k8s_attributes',
   aliases: ['k8sattributes'],
   configSchema,
+  probe: async (config) => [await probe(config, process.env)],
   createShared: (config, settings) => new K8sAttributes(config, settings, process.env),
 };
 
@@ -56,16 +59,10 @@ class K8sAttributes implements SharedProcessor {
   }
 
   async start(): Promise<void> {
-    const { auth_type, ca_file, token_file } = this.#config;
-    const node = nodeName(this.#config, this.#env);
-    const url = serverUrl(this.#config, this.#env);
-    this.#telemetry = new WatchTelemetry(this.#settings, { node, server: url }, this.#table, () => this.#valuesCut);
-    this.#server = new ApiServer({
-      url,
-      caFile: ca_file,
-      tokenFile: auth_type === 'serviceAccount' ? token_file : undefined,
-      userAgent: `exit137/${this.#settings.version}`,
-    });
+    const { node, server } = findCluster(this.#config, this.#env);
+    const where = { node, server: server.url };
+    this.#telemetry = new WatchTelemetry(this.#settings, where, this.#table, () => this.#valuesCut);
+    this.#server = new ApiServer({ ...server, userAgent: `exit137/${this.#settings.version}` });
     this.#running = new PodWatch(this.#server, node, this.#table, this.#telemetry).run(this.#stop.signal);
   }
 
@@ -136,25 +133,3 @@ class K8sAttributes implements SharedProcessor {
 }
 
 const nothingToRun: Component = { async start() {}, async shutdown() {} };
-
-/** Throws where nothing says which node this is. */
-function nodeName({ filter: { node, node_from_env_var } }: K8sAttributesConfig, env: NodeJS.ProcessEnv): string {
-  const name = node ?? env[node_from_env_var];
-  if (name !== undefined && name !== '') return name;
-  throw new Error(
-    `cannot tell which node this is: the environment variable ${node_from_env_var} is not set, nor is filter::node`,
-  );
-}
-
-/** Throws where nothing says where the API server is. */
-function serverUrl({ endpoint }: K8sAttributesConfig, env: NodeJS.ProcessEnv): string {
-  if (endpoint !== undefined) return new URL(endpoint).origin;
-  const host = env['KUBERNETES_SERVICE_HOST'];
-  const port = env['KUBERNETES_SERVICE_PORT'];
-  if (host === undefined || port === undefined || host === '' || port === '') {
-    throw new Error(
-      'cannot find the API server: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set, nor is endpoint',
-    );
-  }
-  return `https://${host.includes(':') ? `[${host}]` : host}:${port}`;
-}

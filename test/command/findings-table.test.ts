@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
-import { renderFindings, type Finding } from '../../command/findings-table.ts';
+import { renderFindings } from '../../command/findings-table.ts';
+import type { Finding } from '../../pipelines/component.ts';
 
 const findings: Finding[] = [
   { what: 'memory cgroups', state: 'found', detail: 'cgroup v2' },

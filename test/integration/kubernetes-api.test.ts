@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { configSchema } from '../../pipelines/processors/k8s-attributes/config.ts';
+import { probe } from '../../pipelines/processors/k8s-attributes/probe.ts';
 import { makeCertificate } from '../helpers/certificate.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { requires } from '../helpers/requires.ts';
@@ -47,6 +49,11 @@ describe('the k8s_attributes processor with a real API server', requires('kubern
       () => running.settings.lines.slice(line).some(({ fields }) => reason.test(String(fields['error']))) || undefined,
       60,
     );
+  /** What the doctor says. */
+  const probed = async () => {
+    const config = { endpoint: api.url, ca_file: api.caFile, token_file: running.tokenFile };
+    return probe(configSchema.parse(config), { K8S_NODE_NAME: node.nodeName });
+  };
   const toldAgain = async (times: number) =>
     eventually('it says that it works again', () => told(KNOWS_AGAIN) > times || undefined, 60);
 
@@ -160,8 +167,10 @@ describe('the k8s_attributes processor with a real API server', requires('kubern
       /HTTP 403: pods is forbidden: User "system:serviceaccount:shop:exit137" cannot (list|watch) resource "pods"/,
     );
     assert.equal((await running.attributesOf(await podUid('earlier')))['k8s.pod.name'], 'earlier');
+    assert.match((await probed()).grant ?? '', /^the verb list is missing: /);
     await node.grant();
     await toldAgain(again);
+    assert.match((await probed()).detail, /^\d+ pods of node "node-shop" at https:/);
   });
 
   it('takes the token that is in the file now', async () => {

@@ -79,6 +79,7 @@ export interface RunningProcessor {
   processor: SharedProcessor;
   /** What a log record's resource has that is of this pod. */
   attributesOf(uid: string): Promise<Attributes>;
+  tokenFile: string;
   /** What is in the file of the account's token from now on. */
   setToken(token: string): void;
   stop(): Promise<void>;
@@ -107,6 +108,7 @@ export async function startProcessor(
   return {
     settings,
     processor,
+    tokenFile,
     attributesOf: async (uid) => {
       const { promise, resolve } = Promise.withResolvers<Attributes>();
       const logs = processor.createLogs({ consumeLogs: async ([record]) => resolve(record!.resource.attributes) });

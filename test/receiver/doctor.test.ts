@@ -3,9 +3,11 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import type { Finding } from '../../pipelines/component.ts';
 import { configSchema } from '../../receiver/config.ts';
-import { probe, type Finding } from '../../receiver/doctor.ts';
+import { probe } from '../../receiver/doctor.ts';
 import { requires } from '../helpers/requires.ts';
+import { startCriRuntime } from './sources/cri-runtime.ts';
 import { FakeContainerd } from './sources/fake-containerd.ts';
 
 async function findKernelLog(kernelLog: object): Promise<Finding | undefined> {
@@ -69,5 +71,24 @@ suite('the findings about runtimes', () => {
       state: 'found',
       detail: `containerd 1.6.20 at unix://${socket}`,
     });
+  });
+
+  test('name CRI-O as well where containerd answers beside it, as both are asked', async (context) => {
+    const crio = await startCriRuntime();
+    const containerd = new FakeContainerd();
+    context.after(() => {
+      containerd.stop();
+      return crio.stop();
+    });
+    const socket = join(crio.hostRoot, 'run/containerd/containerd.sock');
+    await mkdir(join(crio.hostRoot, 'run/containerd'));
+    await containerd.listen(socket);
+    const runtimes = async (sources: object = {}) => {
+      const findings = await probe(configSchema.parse({ root_path: crio.hostRoot, sources }));
+      return findings.find(({ what }) => what === 'runtime of Kubernetes')?.detail;
+    };
+    const first = `containerd 1.6.20 at unix://${socket}`;
+    assert.equal(await runtimes(), `${first}, and cri-o 1.33.0 at unix://${crio.socket}`);
+    assert.equal(await runtimes({ cri: { enabled: false } }), first);
   });
 });
