@@ -261,7 +261,8 @@ export class Cases {
     const { life, ended } = open;
     const isTold = ended !== undefined || (life !== undefined && life.endedAtMs === undefined);
     const isUntold = this.#witnesses.isBeginning() || (!isTold && this.#waiting.expectsRuntime(open, now));
-    const kills = isUntold && !due ? [] : tellKills(open, now, due, this.#witnesses.isKernelLogUp());
+    const isOpenWhose = isUntold || this.#lives.mayBeOfNext(open);
+    const kills = isOpenWhose && !due ? [] : tellKills(open, now, due, this.#witnesses.isKernelLogUp());
     for (const kill of kills) this.#settleAccount(kill, open, now);
     if (kills.length > 0 && hasOpenKills(open)) this.#waiting.awaitKills(open, now);
     return kills;

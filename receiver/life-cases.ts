@@ -1,4 +1,4 @@
-import { clockGrainMs, exitCodeOfSigkill, openCase, overAtMs, type Case, type Group } from './case.ts';
+import { clockGrainMs, exitCodeOfSigkill, isCounted, openCase, overAtMs, type Case, type Group } from './case.ts';
 import { isRunning, type Container } from './container-table.ts';
 import type { Life } from './life.ts';
 import type { MemcgAppeared, MemcgGone, VictimLogged } from './observation.ts';
@@ -61,6 +61,16 @@ export class LifeCases {
     const lacking = cases.findLast((open) => lacks(open) && isNear(atMs, open));
     if (lacking !== undefined) return lacking;
     return atMs > overAtMs(cases.at(-1)!) + clockGrainMs ? this.#push(lives, container) : byTime;
+  }
+
+  /**
+   * Whether a victim of a life that is over, in which nobody is missing, can be the present one's: the log's clock can
+   * be early by so much, and the present group's counter shows it soon.
+   */
+  mayBeOfNext(open: Case): boolean {
+    const { grouped } = this.#livesOf(open.container);
+    if (open === grouped || !isCounted(grouped) || isUnexplained(open) || countUnnamed(open) >= 0) return false;
+    return open.named.some(({ atMs }) => isNear(atMs, grouped));
   }
 
   /** All of a container, newest first. */
@@ -182,10 +192,14 @@ function mainPidIn({ life, mainPid }: Case): number | undefined {
 
 /** Whether a kill of this life is known, or likely, that the log has named nobody for, were it not for so many `besides`. */
 function lacksVictim(open: Case, besides: number): boolean {
-  const { counted, named, toldUnnamed, ended, endTold, initKilled } = open;
+  const { counted, named, toldUnnamed } = open;
   if (countUnnamed(open) + toldUnnamed + besides > 0) return true;
-  const isUnexplained = ended?.life.exitCode === exitCodeOfSigkill && !endTold && initKilled === undefined;
-  return isUnexplained && counted.length + named.length === 0;
+  return isUnexplained(open) && counted.length + named.length === 0;
+}
+
+/** Whether its main process was killed, and nobody has told by whom. */
+function isUnexplained({ ended, endTold, initKilled }: Case): boolean {
+  return ended?.life.exitCode === exitCodeOfSigkill && !endTold && initKilled === undefined;
 }
 
 /** Whether a victim died in this life, or so soon before or after it that the log's clock may be wrong. */

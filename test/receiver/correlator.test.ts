@@ -790,6 +790,45 @@ describe('Correlator', () => {
       assert.deepEqual([...told, ...receiver.settle()].map(summarize), ['restart']);
     });
 
+    it('gives the present life a victim with a time before its begin where its counter shows one', () => {
+      const lives = (exitCode: number) => [exited(4400, exitCode), gone(4410), appeared(4500), started(4510)];
+      const orders = [
+        [named(4300, 90), kernelTotal(4990, 41), counted(5000), exited(5030, 137)],
+        [counted(5000), named(4300, 90), kernelTotal(5001, 41), exited(5030, 137)],
+        [kernelTotal(4990, 41), counted(5000), exited(5030, 137), named(4300, 90)],
+      ];
+      for (const order of orders) {
+        const told = tellWith(...lives(1), ...order).slice(2);
+        assert.deepEqual(told, ['oom_kill init 90 container', 'exit oom_killed oom_container']);
+      }
+    });
+
+    it('tells a kill that the main process outlived though the log has named another that is not counted', () => {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const two = [...known, counted(5000), named(4999, 71), named(5100, 72)];
+      for (const observation of two) assert.deepEqual(receiver.take(observation), []);
+      assert.deepEqual(receiver.take(mainProcess(5050, true)).map(summarize), ['oom_kill child']);
+    });
+
+    it('gives it to the life before at once where it cannot be the present one’s, else when it is due', () => {
+      const endings: [Observation[], boolean][] = [
+        [[exited(4400, 1), gone(4410), appeared(4500), started(4510), named(4300, 90)], false],
+        // Its own counter showed it, its end asks for it, or the time lies too far back.
+        [[counted(4310), exited(4400, 1), gone(4410), appeared(4500), started(4510), named(4300, 90)], true],
+        [[exited(4400, 137), gone(4410), appeared(4500), started(4510), named(4300, 90)], true],
+        [[exited(4400, 1), gone(4410), appeared(5350), started(5360), named(4300, 90)], true],
+        // The present one's counter is lost.
+        [[exited(4400, 1), gone(4410), appeared(4500), started(4510), gone(4600), named(4300, 90)], true],
+      ];
+      for (const [observations, isAtOnce] of endings) {
+        const receiver = makeReceiver({ isKernelLogUp: true });
+        for (const observation of [...known, ...observations.slice(0, -1)]) receiver.take(observation);
+        const told = receiver.take(observations.at(-1)!);
+        assert.equal(told.filter(({ kind }) => kind === 'oom_kill').length, isAtOnce ? 1 : 0);
+        if (!isAtOnce) assert.deepEqual(receiver.settle(11_000).map(summarize), ['oom_kill child']);
+      }
+    });
+
     it('tells nothing twice that the other witness shows late', () => {
       const late: [Observation, Observation][] = [
         [named(5000, 71), counted(7000)],
