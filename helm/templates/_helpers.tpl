@@ -19,6 +19,11 @@
 {{- printf "%s-%s" (include "exit137.fullname" .) .Release.Namespace -}}
 {{- end -}}
 
+{{/* Two releases never have the same: a namespace has no slash, and one name in it only once. */}}
+{{- define "exit137.stateFolder" -}}
+{{- default (printf "/var/lib/exit137/%s/%s" .Release.Namespace (include "exit137.fullname" .)) .Values.persistence.hostPath -}}
+{{- end -}}
+
 {{- define "exit137.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "exit137.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

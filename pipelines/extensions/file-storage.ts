@@ -1,37 +1,103 @@
-import { accessSync, constants, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import * as z from 'zod';
-import type { ExtensionFactory, StateFile } from '../component.ts';
+import type { Extension, ExtensionFactory, Finding, Logger, StateFile, Storage } from '../component.ts';
+import { describeError } from '../errors.ts';
+import { DirectoryLock, ownerOf } from './directory-lock.ts';
 
 const configSchema = z.strictObject({
-  /** Of this process alone: two that write the same files undo each other's work. */
+  /** Of this process alone: no other starts with it. */
   directory: z.string().min(1).default('/var/lib/exit137'),
   /** Whether the directory is made where it is missing; its mode is 0700. */
   create_directory: z.boolean().default(true),
 });
 
+type Config = z.infer<typeof configSchema>;
+
+/**
+ * How long another process is waited for: one that stops takes 10 s to send what it holds, and a pod can begin before
+ * the one that it replaces has ended.
+ */
+const longestWaitMs = 12_000;
+
 /** Keeps the state of components in the files of a directory, one for each. Named as the Collector's extension. */
-export const fileStorage: ExtensionFactory<z.infer<typeof configSchema>> = {
+export const fileStorage: ExtensionFactory<Config> = {
   type: 'file_storage',
   configSchema,
   isStorage: true,
-  create: ({ directory, create_directory }) => ({
-    async start() {
-      try {
-        if (create_directory) mkdirSync(directory, { recursive: true, mode: 0o700 });
-        accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
-      } catch (cause) {
-        throw new Error(`cannot keep state in "${directory}"`, { cause });
-      }
-    },
-    async shutdown() {},
-    storageOf: (owner) => ({
-      // An id has a slash, and may hold anything but ends in no suffix of ours.
-      open: (name) => new ReplacedFile(join(directory, `${encodeURIComponent(owner)}_${name}`)),
-    }),
-  }),
+  probe: async (config) => [await probe(config)],
+  create: (config, { logger }) => new FileStorage(config, logger),
 };
+
+class FileStorage implements Extension {
+  readonly #config: Config;
+  readonly #logger: Logger;
+  #lock: DirectoryLock | undefined;
+
+  constructor(config: Config, logger: Logger) {
+    this.#config = config;
+    this.#logger = logger;
+  }
+
+  /**
+   * Rejects where another process goes on using the directory. To go on in memory instead would hide for good that two
+   * processes tell of one node, each kill twice; and a pod that began a moment too early would never have its state.
+   */
+  async start(): Promise<void> {
+    const { directory, create_directory } = this.#config;
+    try {
+      if (create_directory) mkdirSync(directory, { recursive: true, mode: 0o700 });
+      checkUsable(directory);
+      this.#lock = await DirectoryLock.take(directory, longestWaitMs, (owner) => {
+        this.#logger.warn('waits for another process to end, which keeps its state here', { directory, owner });
+      });
+    } catch (cause) {
+      throw new Error(`cannot keep state in "${directory}"`, { cause });
+    }
+  }
+
+  async shutdown(): Promise<void> {
+    this.#lock?.release();
+    this.#lock = undefined;
+  }
+
+  storageOf(owner: string): Storage {
+    return {
+      // An id has a slash, and may hold anything but ends in no suffix of ours.
+      open: (name) => new ReplacedFile(join(this.#config.directory, `${encodeURIComponent(owner)}_${name}`)),
+    };
+  }
+}
+
+function checkUsable(directory: string): void {
+  accessSync(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+}
+
+async function probe({ directory, create_directory }: Config): Promise<Finding> {
+  const what = 'state directory';
+  if (create_directory && !existsSync(directory)) return { what, state: 'found', detail: `${directory}, to be made` };
+  try {
+    checkUsable(directory);
+    const lock = await DirectoryLock.try(directory);
+    lock?.release();
+    const use = lock === undefined ? `, in use by ${ownerOf(directory)}` : '';
+    return { what, state: 'found', detail: `${directory}${use}` };
+  } catch (error) {
+    const detail = `cannot keep state in "${directory}": ${describeError(error)}`;
+    return { what, state: 'missing', detail, grant: 'let this process write there, or set another directory' };
+  }
+}
 
 /** So many unusable files of one component are kept for people to look at. */
 const mostSetAside = 3;

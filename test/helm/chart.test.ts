@@ -105,7 +105,7 @@ suite('the chart', requires('helm'), () => {
         '/host/etc/machine-id': '/etc/machine-id ro',
         ...(tier === 'minimal'
           ? { '/var/lib/exit137': 'emptyDir' }
-          : { '/var/lib/exit137': '/var/lib/exit137', '/host/run': '/run ro' }),
+          : { '/var/lib/exit137': '/var/lib/exit137/observability/release-exit137', '/host/run': '/run ro' }),
       });
     });
 
@@ -212,6 +212,16 @@ suite('the chart', requires('helm'), () => {
   test('keeps the state in the pod where the node must not be written to', () => {
     assert.equal(mountsOf(renderChart({ persistence: { enabled: false } }))['/var/lib/exit137'], 'emptyDir');
     assert.equal(mountsOf(renderChart({ persistence: { hostPath: '/srv/state' } }))['/var/lib/exit137'], '/srv/state');
+  });
+
+  test('keeps the state of each release in a folder of its own', () => {
+    const folderOf = (...args: string[]) => mountsOf(renderChart({}, { args }))['/var/lib/exit137'];
+    assert.equal(folderOf('--namespace', 'a-b'), '/var/lib/exit137/a-b/release-exit137');
+    assert.equal(folderOf('--is-upgrade'), '/var/lib/exit137/observability/release-exit137');
+    assert.equal(
+      mountsOf(renderChart({ nameOverride: 'second' }))['/var/lib/exit137'],
+      '/var/lib/exit137/observability/release-second',
+    );
   });
 
   test('mounts each folder with sockets where the service looks for it, and takes part in what happens below', () => {
