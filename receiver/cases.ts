@@ -3,7 +3,6 @@ import { isRunning, type Container } from './container-table.ts';
 import { explainEnd } from './exit-cause.ts';
 import type { Incident, OomKill } from './incident.ts';
 import type { Instant } from './instant.ts';
-import type { OomInvocation } from './kernel/oom-dump.ts';
 import type { Ledger } from './ledger.ts';
 import { LifeCases } from './life-cases.ts';
 import type { LifeTransition } from './life.ts';
@@ -37,8 +36,6 @@ export class Cases {
   readonly #lives = new LifeCases();
   readonly #waiting: WaitingCases;
   readonly #unclaimed: UnclaimedVictims;
-  /** Group kills whose first victim is accounted for twice, as the machine's count has it. */
-  readonly #groupKills = new WeakSet<OomInvocation>();
 
   constructor(settleMs: number, ledger: Ledger, witnesses: Witnesses) {
     this.#ledger = ledger;
@@ -89,7 +86,7 @@ export class Cases {
     // The kernel names the group in most reports; where it held the report back, a counter may tell whose it was.
     const outside = (logged.victim.memcg ?? logged.memcgSeen) !== undefined;
     if (!outside && this.#unclaimed.add(logged, now)) return this.judgeStrays(now);
-    this.#ledger.account(this.#timesCounted(logged), now);
+    this.#ledger.account(timesCounted(logged), now);
     return [tellOutside(logged, now)];
   }
 
@@ -273,17 +270,10 @@ export class Cases {
     const { named } = kill;
     if (!kill.evidence.includes('memory_events')) {
       // As long as its group is there, the group's counter will tell how often.
-      const times = named !== undefined && !isCounted(open) ? this.#timesCounted(named) : 1;
+      const times = named !== undefined && !isCounted(open) ? timesCounted(named) : 1;
       this.#ledger.account(times, now);
     }
     if (named === undefined && this.#witnesses.isKernelLogUp()) this.#unclaimed.noteUnnamed(now);
-  }
-
-  /** How often the machine's count has this victim: that of a `memory.oom.group` kill has the first one twice. */
-  #timesCounted({ victim: { invocation } }: VictimLogged): number {
-    if (invocation?.oomGroup === undefined || this.#groupKills.has(invocation)) return 1;
-    this.#groupKills.add(invocation);
-    return 2;
   }
 
   #judgeEnd(open: Case, now: Instant, due: boolean): Incident[] {
@@ -293,6 +283,11 @@ export class Cases {
     open.endTold = true;
     return end === 'unexplained' ? explainSigkill(open, this.#ledger, now) : [end];
   }
+}
+
+/** How often the machine's count has this victim. */
+function timesCounted({ victim: { countedTwice } }: VictimLogged): number {
+  return countedTwice === true ? 2 : 1;
 }
 
 /** The clock was set back: what lies in the future now was seen before a kill that comes, not after it. */

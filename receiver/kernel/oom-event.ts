@@ -26,6 +26,11 @@ export interface OomVictim {
   memcgOom?: boolean;
   /** Group of this process; with `oomGroup`, that group or one below it. Absent where the log did not name it. */
   memcg?: string;
+  /**
+   * The kernel's counters have a first victim of a group kill twice: it goes with that one, or with the next of the
+   * group where that one was given out before the group was announced.
+   */
+  countedTwice?: true;
   /** Absent where the kernel held the report back: it writes at most 10 in 5 s. */
   invocation?: OomInvocation;
 }

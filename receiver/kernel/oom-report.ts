@@ -27,6 +27,8 @@ interface GroupKill {
   dump?: OomDump;
   memcgOom?: boolean;
   pids: Set<number>;
+  /** With none of its victims went the second count of the first one yet. */
+  owesSecondCount: boolean;
   last: LogPosition;
 }
 
@@ -305,7 +307,9 @@ export class OomReports {
     group.pids.add(told.pid);
     group.last = told.at;
     const memcgOom = told.memcgOom ?? group.memcgOom;
-    this.#hold({ ...told, memcgOom, memcg: group.path, invocation: group.invocation }, group.dump);
+    const countedTwice = group.owesSecondCount || undefined;
+    group.owesSecondCount = false;
+    this.#hold({ ...told, memcgOom, memcg: group.path, countedTwice, invocation: group.invocation }, group.dump);
     return true;
   }
 
@@ -323,11 +327,12 @@ export class OomReports {
     const own = isFirst && memcg !== undefined ? held.told.invocation : undefined;
     const heldBack = isFirst ? { at: held.told.at, firstVictimPid: held.told.pid } : { at };
     const invocation: OomInvocation = { ...(own ?? heldBack), oomGroup: path };
-    if (isFirst && held === this.#victim) held.told = { ...held.told, memcg: memcg ?? path, invocation };
+    const isHeld = isFirst && held === this.#victim;
+    if (isHeld) held.told = { ...held.told, memcg: memcg ?? path, countedTwice: true, invocation };
     const pids = new Set(isFirst ? [held.told.pid] : []);
     const memcgOom = isFirst ? held.told.memcgOom : undefined;
     this.#giveVictim();
-    this.#group = { invocation, path, dump, memcgOom, pids, last: at };
+    this.#group = { invocation, path, dump, memcgOom, pids, owesSecondCount: !isHeld, last: at };
     return true;
   }
 

@@ -982,7 +982,7 @@ describe('Correlator', () => {
     it('accounts for the victims of a group kill as often as the machine counts them, whoever counts first', () => {
       const memcg = `/docker/${id}`;
       const invocation = { ...named(5000, 71).victim.invocation!, oomGroup: memcg };
-      const group = [71, 72].map((pid) => named(5000, pid, { invocation }));
+      const group = [named(5000, 71, { invocation, countedTwice: true }), named(5000, 72, { invocation })];
       const endings: Observation[][] = [[counted(7000, 3, { oomGroupKills: 1 })], []];
       for (const late of endings) {
         const receiver = makeReceiver({ isKernelLogUp: true });
@@ -1158,7 +1158,8 @@ describe('Correlator', () => {
       const killOf = (memcg: string) => {
         const at = { monotonicUs: 5 };
         const invocation = { at, constraint: 'CONSTRAINT_MEMCG', oomMemcg: memcg, taskMemcg: memcg, oomGroup: memcg };
-        return [90, 91].map((pid) => victimOf(idOf(2), 5000, pid, { memcg, invocation }));
+        const first = victimOf(idOf(2), 5000, 90, { memcg, invocation, countedTwice: true });
+        return [first, victimOf(idOf(2), 5000, 91, { memcg, invocation })];
       };
       for (const memcg of [`/docker/${idOf(2)}`, '/system.slice/db.service']) {
         // Somebody kills another container right after it.

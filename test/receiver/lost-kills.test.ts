@@ -172,7 +172,9 @@ describe('kills that only the counter of a pod shows', () => {
       const receiver = makeReceiver();
       const memcg = placeOf(11);
       const invocation = { at: { monotonicUs: 5 }, oomMemcg: memcg, oomGroup: memcg, constraint: 'CONSTRAINT_MEMCG' };
-      const victims = [71, 72, 73].map((pid) => victimOf(idOf(11), 5000, pid, { memcg, invocation }));
+      const victims = [71, 72, 73].map((pid) =>
+        victimOf(idOf(11), 5000, pid, { memcg, invocation, countedTwice: pid === 71 || undefined }),
+      );
       const counted = [gone(a, 11, 5001), lost(5002, [11], { oomKills: 4, oomGroupKills: 1 })];
       receiver.take(...running, kernelTotal(5000, 44));
       receiver.takeAt(5002, ...(namedFirst ? [...victims, ...counted] : [...counted, ...victims]));

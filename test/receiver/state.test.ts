@@ -162,6 +162,35 @@ describe('the state', () => {
     await third.keeper.close();
   });
 
+  it('has the victims of a group kill accounted for as often as the machine counts them, on whichever side each is', async (t) => {
+    const { appeared, seen, gone } = observationsOf(idOf(1));
+    const memcg = `/docker/${idOf(1)}`;
+    const kernelTotal = (atMs: number, total: number): Observation => ({ kind: 'node_oom_kills_counted', atMs, total });
+    const known = [appeared(10), seen(20, { startedAtMs: 10, pid: 4711 }), kernelTotal(21, 40), gone(25)];
+    const invocation = { at: { monotonicUs: 5 }, oomMemcg: memcg, oomGroup: memcg };
+    const named = [71, 72, 73].map((pid) =>
+      victimOf(idOf(1), 29, pid, { invocation, countedTwice: pid === 71 || undefined }),
+    );
+    for (const [before, isSettled] of [
+      [3, false],
+      [1, false],
+      [1, true],
+      [2, true],
+    ] as const) {
+      const { storage } = await makeStorage(t);
+      const first = startRun(storage);
+      first.take(...known, kernelTotal(28, 44), ...named.slice(0, before));
+      if (isSettled) first.correlator.settle({ wallMs: 31, monotonicMs: Infinity });
+      await first.keeper.close();
+      const second = startRun(storage);
+      second.take(...named.slice(before));
+      second.correlator.settle({ wallMs: 31, monotonicMs: Infinity });
+      const { openKills, isBalanced } = second.correlator.ledger;
+      assert.deepEqual([openKills, isBalanced], [0, true], `${before} ${isSettled}`);
+      await second.keeper.close();
+    }
+  });
+
   it('has what the log tells late given to the life that is over, though the next one had begun', async (t) => {
     const { storage } = await makeStorage(t);
     const first = startRun(storage);

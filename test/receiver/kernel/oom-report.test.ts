@@ -495,11 +495,31 @@ describe('kills of a whole group', () => {
       });
       const [first, second, ...others] = [...events, ...reports.flush()].filter((event) => event.kind === 'oom_victim');
       assert.deepEqual([first!.pid, first!.invocation?.oomGroup, second!.pid, others], [8, undefined, 5, []]);
+      assert.deepEqual([first!.countedTwice, second!.countedTwice], [undefined, true]);
       const { at, oomGroup, firstVictimPid, ...rest } = second!.invocation!;
       const { at: atOfFirst, ...restOfFirst } = first!.invocation ?? { at: first!.at };
       assert.deepEqual(known([at, oomGroup, rest]), known([atOfFirst, '/docker/a', restOfFirst]));
       assert.equal(firstVictimPid, before.length === 0 ? 8 : undefined);
     }
+  });
+
+  it('tell which of them goes with the second count of the first one', () => {
+    const lines = [begin(), usage, summary(8), killed(8), group(path), killed(8), killed(5), killed(30)];
+    const counted = readVictims(kmsg(lines)).map(({ pid, countedTwice }) => [pid, countedTwice]);
+    assert.deepEqual(counted, [
+      [8, true],
+      [5, undefined],
+      [30, undefined],
+    ]);
+    // The line of the first one is lost.
+    const headless = readVictims(kmsg([group(path), killed(5), killed(30)]));
+    assert.deepEqual(
+      headless.map(({ pid, countedTwice }) => [pid, countedTwice]),
+      [
+        [5, true],
+        [30, undefined],
+      ],
+    );
   });
 
   it('end with the table of tasks, and with a pause', () => {
