@@ -29,6 +29,7 @@ function explain(issue: z.core.$ZodIssue, section: unknown): string {
         ? `is required (${nameOf(issue.expected)})`
         : `expected ${nameOf(issue.expected)}`;
     case 'invalid_value':
+      if (hasOwnMessage(issue)) return issue.message;
       return `expected ${issue.values.map((value) => String(value) || "''").join(' or ')}`;
     case 'invalid_union':
       return hasOwnMessage(issue) ? issue.message : `expected ${typesOf(issue.errors.flat()).join(' or ')}`;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type {
   Component,
@@ -54,16 +55,28 @@ class K8sAttributes implements SharedProcessor {
     this.#config = config;
     this.#settings = settings;
     this.#env = env;
-    this.#table = new PodTable(makeExtraction(config.extract, () => this.#valuesCut++));
-    this.#enrichment = new Enrichment(this.#table, config.extract.metadata.includes('k8s.node.uid'));
+    this.#table = new PodTable(makeExtraction(config, () => this.#valuesCut++));
+    this.#enrichment = new Enrichment(this.#table, config.extract.metadata);
   }
 
   async start(): Promise<void> {
-    const { node, server } = findCluster(this.#config, this.#env);
+    const { node, pods, server } = findCluster(this.#config, this.#env);
     const where = { node, server: server.url };
     this.#telemetry = new WatchTelemetry(this.#settings, where, this.#table, () => this.#valuesCut);
     this.#server = new ApiServer({ ...server, userAgent: `exit137/${this.#settings.version}` });
-    this.#running = new PodWatch(this.#server, node, this.#table, this.#telemetry).run(this.#stop.signal);
+    this.#running = new PodWatch(this.#server, pods, this.#table, this.#telemetry).run(this.#stop.signal);
+    if (this.#config.wait_for_metadata) await this.#untilKnown(this.#telemetry);
+  }
+
+  async #untilKnown(telemetry: WatchTelemetry): Promise<void> {
+    const ended = new AbortController();
+    const late = sleep(this.#config.wait_for_metadata_timeout, 'late', { signal: ended.signal });
+    const outcome = await Promise.race([telemetry.known, late]);
+    ended.abort();
+    late.catch(() => undefined);
+    if (outcome === undefined) return;
+    const cause = telemetry.lastReason === undefined ? undefined : new Error(telemetry.lastReason);
+    throw new Error('cannot wait any longer for the metadata of pods', { cause });
   }
 
   async shutdown(deadline: AbortSignal): Promise<void> {
@@ -110,7 +123,7 @@ class K8sAttributes implements SharedProcessor {
 
   /** Pods that are not known, and likely will be in a moment. */
   #awaited(logs: readonly ReadableLogRecord[]): Set<string> {
-    const isWaiting = this.#config.wait_for_metadata && this.#telemetry?.isComing === true;
+    const isWaiting = this.#config.wait_for_pod > 0 && this.#telemetry?.isComing === true;
     if (!isWaiting || this.#waiting + logs.length > mostWaiting) return new Set();
     const uids = logs.flatMap(({ resource }) => podUidOf(resource) ?? []);
     return new Set(uids.filter((uid) => this.#table.get(uid) === undefined && !this.#givenUp.has(uid)));
@@ -119,7 +132,7 @@ class K8sAttributes implements SharedProcessor {
   async #known(uids: ReadonlySet<string>, records: number): Promise<void> {
     this.#waiting += records;
     try {
-      await Promise.all(Array.from(uids, (uid) => this.#table.known(uid, this.#config.wait_for_metadata_timeout)));
+      await Promise.all(Array.from(uids, (uid) => this.#table.known(uid, this.#config.wait_for_pod)));
     } finally {
       this.#waiting -= records;
     }

@@ -1,10 +1,12 @@
 import type { ApiServerConfig } from './api-server.ts';
 import type { K8sAttributesConfig } from './config.ts';
+import { selectPods, type PodSelection } from './selection.ts';
 
 /** Whose pods are watched, and where. */
 export interface Cluster {
   /** The name that the API has for this node. */
   node: string;
+  pods: PodSelection;
   server: Omit<ApiServerConfig, 'userAgent'>;
 }
 
@@ -12,7 +14,9 @@ export interface Cluster {
 export function findCluster(config: K8sAttributesConfig, env: NodeJS.ProcessEnv): Cluster {
   const { auth_type, ca_file, token_file } = config;
   const tokenFile = auth_type === 'serviceAccount' ? token_file : undefined;
-  return { node: nodeName(config, env), server: { url: serverUrl(config, env), caFile: ca_file, tokenFile } };
+  const node = nodeName(config, env);
+  const pods = selectPods(node, config.filter);
+  return { node, pods, server: { url: serverUrl(config, env), caFile: ca_file, tokenFile } };
 }
 
 /** Throws where nothing says which node this is. */

@@ -2,13 +2,15 @@ import * as z from 'zod';
 import { nearest } from '../../config-issues.ts';
 import { section } from '../../exporters/sending/config.ts';
 import { duration } from '../../units.ts';
+import { selectionShape } from './selection.ts';
 
-/** Attributes of a pod that can be had from the pod alone, and whether they are given by default. */
+/** What `extract::metadata` can name, and whether it is given by default. */
 const metadataNames = {
   'k8s.namespace.name': true,
   'k8s.node.name': true,
   'k8s.node.uid': true,
   'k8s.pod.name': true,
+  'k8s.pod.uid': true,
   'k8s.pod.hostname': false,
   'k8s.pod.ip': false,
   'k8s.pod.start_time': false,
@@ -22,6 +24,14 @@ const metadataNames = {
   'k8s.job.name': true,
   'k8s.job.uid': true,
   'k8s.cronjob.name': true,
+  'k8s.container.name': false,
+  'container.id': false,
+  'container.image.name': false,
+  'container.image.tag': false,
+  'service.namespace': false,
+  'service.name': false,
+  'service.version': false,
+  'service.instance.id': false,
 } as const;
 
 /** An attribute that `extract::metadata` can name. */
@@ -29,14 +39,10 @@ export type MetadataName = keyof typeof metadataNames;
 
 /** What the Collector's processor has too and this one does without, and why. */
 const elsewhere: Record<string, string> = {
-  'k8s.pod.uid': 'pods are found by it, so it is there already',
-  'k8s.deployment.uid': 'it would take access to replicasets; k8s.deployment.name is known without',
-  'k8s.cronjob.uid': 'it would take access to jobs; k8s.cronjob.name is known without',
-  'k8s.cluster.uid': 'it would take access to namespaces; the resource processor sets k8s.cluster.name',
-  'k8s.container.name': 'the receiver gives it',
-  'container.id': 'the receiver gives it',
-  'container.image.name': 'the receiver gives it',
-  'container.image.tag': 'the receiver gives it',
+  'k8s.deployment.uid': 'it would take access to replicasets; write k8s.deployment.name, which is known without',
+  'k8s.cronjob.uid': 'it would take access to jobs; write k8s.cronjob.name, which is known without',
+  'k8s.cluster.uid': 'it would take access to namespaces; have the processor resource insert it',
+  'container.image.repo_digests': 'write container.image.name and container.image.tag, which runtimes tell',
 };
 
 const metadataName = z.string().check((context) => {
@@ -75,7 +81,7 @@ const rule = z
     key: z.string().min(1).optional(),
     /** Matches whole keys. */
     key_regex: keyRegex.optional(),
-    from: z.literal('pod').default('pod'),
+    from: z.literal('pod', 'expected pod: to read other objects would take access to more than pods').default('pod'),
   })
   .refine(
     ({ key, key_regex }) => (key === undefined) !== (key_regex === undefined),
@@ -84,6 +90,24 @@ const rule = z
 
 /** A label or an annotation, or several, that become attributes. */
 export type ExtractionRule = z.infer<typeof rule>;
+
+const association = z.strictObject({
+  sources: z
+    .array(z.strictObject({ from: z.enum(['resource_attribute', 'connection']), name: z.string().optional() }))
+    .min(1)
+    .max(4),
+});
+
+/** The receiver gives these to what it tells of a pod; whatever else rules may name finds no other pod than they do. */
+const associable = new Set(['k8s.pod.uid', 'container.id']);
+
+const associations = z
+  .array(association)
+  .refine(
+    (rules) =>
+      rules.length === 0 || rules.some(({ sources }) => sources.every(({ name = '' }) => associable.has(name))),
+    'pods are found by k8s.pod.uid: name it as a resource_attribute, or leave this out',
+  );
 
 const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 
@@ -101,6 +125,7 @@ export const configSchema = z
         node: z.string().min(1).optional(),
         /** … or the environment variable that has it. */
         node_from_env_var: z.string().min(1).default('K8S_NODE_NAME'),
+        ...selectionShape,
       }),
     ),
     extract: section(
@@ -108,12 +133,27 @@ export const configSchema = z
         metadata: z.array(metadataName).default(defaultMetadata()),
         labels: z.array(rule).default([]),
         annotations: z.array(rule).default([]),
+        /** Annotations that begin with `resource.opentelemetry.io/` become attributes, named as what follows. */
+        otel_annotations: z.boolean().default(false),
+        /** There is no other way here. */
+        deployment_name_from_replicaset: z.boolean().default(true),
       }),
     ),
-    /** Log records of a pod that is not known yet wait for it. */
-    wait_for_metadata: z.boolean().default(true),
-    /** … for so long. */
-    wait_for_metadata_timeout: duration.default(2_000),
+    /** As the Collector's rules; pods are found by `k8s.pod.uid` in any case. */
+    pod_association: associations.default([]),
+    exclude: section(
+      z.strictObject({
+        /** Regular expressions that match the names of pods as a whole: nothing is added to what is of these. */
+        pods: z.array(z.strictObject({ name: keyRegex })).default([]),
+      }),
+    ),
+    /** There is nothing to pass on: leave the processor out. */
+    passthrough: z.literal(false, 'expected false: to add nothing, leave the processor out').default(false),
+    /** The service starts no receiver before the pods are known, and ends where they are not in time. */
+    wait_for_metadata: z.boolean().default(false),
+    wait_for_metadata_timeout: duration.default(10_000),
+    /** How long a log record of a pod that is not known yet waits for it. */
+    wait_for_pod: duration.default(2_000),
   })
   .check((context) => {
     const { auth_type, endpoint } = context.value;

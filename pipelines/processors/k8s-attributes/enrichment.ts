@@ -1,5 +1,6 @@
 import type { Attributes } from '@opentelemetry/api';
 import { resourceFromAttributes, type Resource } from '@opentelemetry/resources';
+import type { MetadataName } from './config.ts';
 import type { PodTable } from './pod-table.ts';
 
 interface Enriched {
@@ -20,12 +21,13 @@ export function podUidOf({ attributes }: Resource): string | undefined {
  */
 export class Enrichment {
   readonly #table: PodTable;
-  readonly #withNodeUid: boolean;
+  readonly #metadata: ReadonlySet<MetadataName>;
   readonly #made = new WeakMap<Resource, Enriched>();
 
-  constructor(table: PodTable, withNodeUid: boolean) {
+  /** `metadata` is what is asked for. */
+  constructor(table: PodTable, metadata: readonly MetadataName[]) {
     this.#table = table;
-    this.#withNodeUid = withNodeUid;
+    this.#metadata = new Set(metadata);
   }
 
   /** What a resource has already is left as it is. */
@@ -35,13 +37,26 @@ export class Enrichment {
     const made = this.#made.get(original);
     const attributes = this.#table.get(uid)?.attributes;
     if (attributes === undefined) return made?.resource ?? original;
-    const nodeUid = this.#withNodeUid ? this.#table.nodeUid : undefined;
+    const nodeUid = this.#metadata.has('k8s.node.uid') ? this.#table.nodeUid : undefined;
     if (made?.attributes === attributes && made.nodeUid === nodeUid) return made.resource;
-    const resource = resourceFromAttributes(
-      { ...attributes, ...(nodeUid !== undefined && { 'k8s.node.uid': nodeUid }), ...original.attributes },
-      { schemaUrl: original.schemaUrl },
-    );
+    const known = { ...attributes, ...(nodeUid !== undefined && { 'k8s.node.uid': nodeUid }), ...original.attributes };
+    const resource = resourceFromAttributes({ ...this.#serviceOf(known), ...known }, { schemaUrl: original.schemaUrl });
     this.#made.set(original, { attributes, nodeUid, resource });
     return resource;
+  }
+
+  /**
+   * What of its service only the container tells:
+   * https://opentelemetry.io/docs/specs/semconv/non-normative/k8s-attributes/
+   */
+  #serviceOf(known: Attributes): Attributes {
+    const service: Attributes = {};
+    const tag = known['container.image.tag'];
+    if (this.#metadata.has('service.version') && tag !== undefined) service['service.version'] = tag;
+    const names = ['k8s.namespace.name', 'k8s.pod.name', 'k8s.container.name'].map((name) => known[name]);
+    if (this.#metadata.has('service.instance.id') && names.every((name) => typeof name === 'string')) {
+      service['service.instance.id'] = names.join('.');
+    }
+    return service;
   }
 }

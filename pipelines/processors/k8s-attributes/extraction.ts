@@ -8,15 +8,21 @@ export const mostValueLength = 4096;
 /** More attributes of one pod than this are left out. */
 const mostAttributes = 256;
 
-/** What `extract` asks for. `cut` is told of each value that was too long, and each attribute that was too many. */
+/** How annotations are marked that stand for attributes; their names follow. */
+const otelAnnotation = 'resource.opentelemetry.io/';
+
+/** What `extract` asks for, nothing of pods that are excluded. `cut` is told of each value that was too long, and each attribute that was too many. */
 export function makeExtraction(
-  { metadata, labels, annotations }: K8sAttributesConfig['extract'],
+  { extract, exclude }: Pick<K8sAttributesConfig, 'extract' | 'exclude'>,
   cut: () => void,
 ): (pod: Pod) => Attributes {
+  const { metadata, labels, annotations, otel_annotations } = extract;
+  const excluded = exclude.pods.map(({ name }) => wholeKey(name));
   const ofMetadata = metadata.map((name) => [name, metadataOf[name]] as const);
   const ofLabels = labels.map((rule) => makeRule(rule, 'k8s.pod.label.'));
   const ofAnnotations = annotations.map((rule) => makeRule(rule, 'k8s.pod.annotation.'));
   return (pod) => {
+    if (excluded.some((pattern) => pattern.test(pod.name))) return nothing;
     const entries = new Map<string, string>();
     const add = (name: string, value: unknown): void => {
       if (typeof value !== 'string' || value === '') return;
@@ -27,15 +33,23 @@ export function makeExtraction(
     for (const [name, read] of ofMetadata) add(name, read(pod));
     for (const apply of ofLabels) apply(pod.labels, add);
     for (const apply of ofAnnotations) apply(pod.annotations, add);
+    for (const [key, value] of otel_annotations ? Object.entries(pod.annotations) : []) {
+      if (key.startsWith(otelAnnotation) && key !== otelAnnotation) add(key.slice(otelAnnotation.length), value);
+    }
     return Object.freeze(Object.fromEntries(entries));
   };
 }
 
+const nothing: Attributes = Object.freeze({});
+
+/** What the pod does not tell, the resource has already, or whoever enriches adds. */
+const ofResource = () => undefined;
+
 const metadataOf: Record<MetadataName, (pod: Pod) => string | undefined> = {
   'k8s.namespace.name': ({ namespace }) => namespace,
   'k8s.node.name': ({ nodeName }) => nodeName,
-  // Of the node, and the same for all of its pods: whoever enriches adds it.
-  'k8s.node.uid': () => undefined,
+  'k8s.node.uid': ofResource,
+  'k8s.pod.uid': ofResource,
   'k8s.pod.name': ({ name }) => name,
   'k8s.pod.hostname': ({ hostname, name }) => hostname ?? name,
   'k8s.pod.ip': ({ ip }) => ip,
@@ -50,7 +64,37 @@ const metadataOf: Record<MetadataName, (pod: Pod) => string | undefined> = {
   'k8s.job.name': (pod) => controllerOf('Job', pod)?.name,
   'k8s.job.uid': (pod) => controllerOf('Job', pod)?.uid,
   'k8s.cronjob.name': cronJobOf,
+  'k8s.container.name': ofResource,
+  'container.id': ofResource,
+  'container.image.name': ofResource,
+  'container.image.tag': ofResource,
+  'service.namespace': (pod) => annotatedAs('service.namespace', pod) ?? pod.namespace,
+  'service.name': serviceOf,
+  'service.version': (pod) => annotatedAs('service.version', pod) ?? textOf(pod.labels['app.kubernetes.io/version']),
+  'service.instance.id': (pod) => annotatedAs('service.instance.id', pod),
 };
+
+/** https://opentelemetry.io/docs/specs/semconv/non-normative/k8s-attributes/ */
+function serviceOf(pod: Pod): string | undefined {
+  return (
+    annotatedAs('service.name', pod) ??
+    textOf(pod.labels['app.kubernetes.io/instance']) ??
+    textOf(pod.labels['app.kubernetes.io/name']) ??
+    deploymentOf(pod) ??
+    cronJobOf(pod) ??
+    (serviceOwners.has(pod.controller?.kind ?? '') ? pod.controller?.name : pod.name)
+  );
+}
+
+const serviceOwners = new Set(['ReplicaSet', 'StatefulSet', 'DaemonSet', 'Job']);
+
+function annotatedAs(attribute: string, { annotations }: Pod): string | undefined {
+  return textOf(annotations[otelAnnotation + attribute]);
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
 
 function controllerOf(kind: string, { controller }: Pod): Owner | undefined {
   return controller?.kind === kind ? controller : undefined;

@@ -4,6 +4,7 @@ import { ApiError, type ApiServer } from './api-server.ts';
 import { ListSplitter, splitLines } from './json-stream.ts';
 import { readPod } from './pod.ts';
 import type { PodTable } from './pod-table.ts';
+import type { PodSelection } from './selection.ts';
 
 /** Told how the watch does. */
 export interface PodWatcher {
@@ -35,13 +36,13 @@ const workingMs = 1_000;
 const backoffOptions = { initialMs: 500, multiplier: 2, maxMs: 10_000, randomizationFactor: 0.5 };
 
 /**
- * Follows the pods of one node: one list, then one watch from there on, which goes on where it ended whenever it ends. A
+ * Follows the pods of one node, or some of them: one list, then one watch from there on, which goes on where it ended whenever it ends. A
  * list is asked for again only where the server no longer has what came in between (410 Gone).
  * https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
  */
 export class PodWatch {
   readonly #server: ApiServer;
-  readonly #nodeName: string;
+  readonly #pods: PodSelection;
   readonly #table: PodTable;
   readonly #watcher: PodWatcher;
   /** Up to where the table is true; absent where a list is needed. */
@@ -50,9 +51,9 @@ export class PodWatch {
   #vainLists = 0;
   #backoff = new Backoff(backoffOptions);
 
-  constructor(server: ApiServer, nodeName: string, table: PodTable, watcher: PodWatcher) {
+  constructor(server: ApiServer, pods: PodSelection, table: PodTable, watcher: PodWatcher) {
     this.#server = server;
-    this.#nodeName = nodeName;
+    this.#pods = pods;
     this.#table = table;
     this.#watcher = watcher;
   }
@@ -93,7 +94,7 @@ export class PodWatch {
       // From the server's memory, whatever its age: that is what it does for a node at next to no cost.
       else if (this.#vainLists < 2) query.set('resourceVersion', '0');
       const splitter = new ListSplitter((item) => this.#listed(item, seen), mostObjectBytes);
-      for await (const chunk of await this.#server.get(podsPath(query), listIdleMs, signal)) splitter.push(chunk);
+      for await (const chunk of await this.#get(query, listIdleMs, signal)) splitter.push(chunk);
       const { metadata } = splitter.end() as { metadata?: { resourceVersion?: unknown; continue?: unknown } };
       resourceVersion = textOf(metadata?.resourceVersion);
       next = textOf(metadata?.continue);
@@ -123,7 +124,7 @@ export class PodWatch {
       timeoutSeconds: String(seconds),
       resourceVersion,
     });
-    const body = await this.#server.get(podsPath(query), watchIdleMs, signal);
+    const body = await this.#get(query, watchIdleMs, signal);
     const beganAtMs = performance.now();
     this.#watcher.up();
     try {
@@ -167,17 +168,17 @@ export class PodWatch {
   }
 
   #query(more: Record<string, string>): URLSearchParams {
-    return new URLSearchParams({ fieldSelector: `spec.nodeName=${this.#nodeName}`, ...more });
+    return new URLSearchParams({ ...this.#pods.query, ...more });
+  }
+
+  #get(query: URLSearchParams, idleMs: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>> {
+    return this.#server.get(`${this.#pods.path}?${query.toString()}`, idleMs, signal);
   }
 }
 
 interface WatchEvent {
   type?: unknown;
   object?: { code?: unknown; message?: unknown; metadata?: { resourceVersion?: unknown } };
-}
-
-function podsPath(query: URLSearchParams): string {
-  return `/api/v1/pods?${query.toString()}`;
 }
 
 /** What the server still knows begins later than what was asked for: HTTP 410, and as an event. */

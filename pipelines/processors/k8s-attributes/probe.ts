@@ -40,14 +40,14 @@ export async function probe(config: K8sAttributesConfig, env: NodeJS.ProcessEnv)
 }
 
 /** Resolves once the watch has begun; rejects with what it fails at first, or where nothing comes for too long. */
-async function countPods({ node, server }: Cluster): Promise<number> {
+async function countPods({ pods, server }: Cluster): Promise<number> {
   const api = new ApiServer({ ...server, userAgent: 'exit137-doctor' });
   const table = new PodTable(() => ({}));
   const began = Promise.withResolvers<void>();
   const watcher = { listing: () => {}, unusable: () => {}, up: began.resolve, down: began.reject };
   const stop = new AbortController();
   const timer = setTimeout(() => began.reject(new Error(`no answer within ${patienceMs / 1_000} s`)), patienceMs);
-  const running = new PodWatch(api, node, table, watcher).run(stop.signal);
+  const running = new PodWatch(api, pods, table, watcher).run(stop.signal);
   try {
     await began.promise;
     return table.size;

@@ -16,6 +16,7 @@ export class WatchTelemetry implements PodWatcher {
   /** What was told of the present failure. */
   readonly #told = new Set<string>();
   #lastReason: string | undefined;
+  readonly #known = Promise.withResolvers<void>();
   #lists = 0;
   readonly #unusable = { too_large: 0, unreadable: 0 };
 
@@ -67,6 +68,16 @@ export class WatchTelemetry implements PodWatcher {
     return this.#up !== false;
   }
 
+  /** Why the API server cannot be asked, as far as that was told. */
+  get lastReason(): string | undefined {
+    return this.#lastReason;
+  }
+
+  /** Resolves once all pods are known. */
+  get known(): Promise<void> {
+    return this.#known.promise;
+  }
+
   listing(): void {
     this.#lists++;
   }
@@ -77,6 +88,7 @@ export class WatchTelemetry implements PodWatcher {
       this.#logger.info(message, { ...this.#where, pods: this.#table.size });
     }
     this.#up = true;
+    this.#known.resolve();
     this.#told.clear();
   }
 

@@ -24,6 +24,8 @@ const resourceOf = (uid: string): Resource =>
   resourceFromAttributes({ 'k8s.pod.uid': uid, 'container.id': `c-${uid}` });
 const bodies = (logs: readonly ReadableLogRecord[]) => logs.map(({ body }) => body);
 
+const watchAnswer = watch();
+
 interface Started {
   processor: SharedProcessor;
   settings: TestSettings;
@@ -91,6 +93,18 @@ suite('what k8s_attributes makes of resources', () => {
     assert.equal(taken[0]!.resource, record.resource);
   });
 
+  test('has the service that its container tells', async (context) => {
+    const extract = { metadata: ['k8s.namespace.name', 'k8s.pod.name', 'service.version', 'service.instance.id'] };
+    const { processor, settings } = await start(context, await answerPods(list([pod('1')]), watch()), { extract });
+    await settings.logged(KNOWS);
+    const { taken, logs } = logsOf(processor);
+    const ofContainer = { 'k8s.container.name': 'main', 'container.image.tag': '1.2' };
+    const resource = resourceFromAttributes({ 'k8s.pod.uid': '1', ...ofContainer });
+    await logs.consumeLogs([makeLog({ resource })]);
+    const { attributes } = taken[0]!.resource;
+    assert.deepEqual([attributes['service.instance.id'], attributes['service.version']], ['shop.pod-1.main', '1.2']);
+  });
+
   test('has what the resource had already', async (context) => {
     const { processor, settings } = await start(context, await answerPods(list([pod('1')]), watch()));
     await settings.logged(KNOWS);
@@ -101,6 +115,40 @@ suite('what k8s_attributes makes of resources', () => {
   });
 });
 
+suite('the start of k8s_attributes', () => {
+  async function startWaiting(context: TestContext, api: ApiAtTheWire, timeout: string): Promise<TestSettings> {
+    const { settings } = await start(context, api, { wait_for_metadata: true, wait_for_metadata_timeout: timeout });
+    return settings;
+  }
+
+  test('waits for the pods where that is asked for', async (context) => {
+    const late: typeof watchAnswer = (response, query) => void setTimeout(() => list([pod('1')])(response, query), 100);
+    const settings = await startWaiting(context, await answerPods(late, watchAnswer), '60s');
+    assert.ok(settings.lines.some(({ message }) => message === KNOWS));
+  });
+
+  test('fails where they do not come in time, and says why', async (context) => {
+    const api = await answerPods(refuse(403, 'pods is forbidden'));
+    const config = k8sAttributes.configSchema.parse({
+      auth_type: 'none',
+      endpoint: api.endpoint,
+      filter: { node: 'node-1' },
+      wait_for_metadata: true,
+      wait_for_metadata_timeout: '200ms',
+    });
+    const processor = k8sAttributes.createShared(config, makeSettings('k8s_attributes'));
+    context.after(async () => {
+      await processor.shutdown(AbortSignal.timeout(1_000));
+      await api.close();
+    });
+    await assert.rejects(processor.start(), (error: Error) => {
+      assert.equal(error.message, 'cannot wait any longer for the metadata of pods');
+      assert.match((error.cause as Error).message, /HTTP 403: pods is forbidden/);
+      return true;
+    });
+  });
+});
+
 suite('log records of a pod that is not known yet', () => {
   test('wait until it is, and others do not wait for them', async (context) => {
     let tell: (() => void) | undefined;
@@ -108,7 +156,7 @@ suite('log records of a pod that is not known yet', () => {
       response.flushHeaders();
       tell = () => response.write(`${JSON.stringify({ type: 'ADDED', object: pod('2') })}\n`);
     });
-    const { processor, settings } = await start(context, api, { wait_for_metadata_timeout: '60s' });
+    const { processor, settings } = await start(context, api, { wait_for_pod: '60s' });
     await settings.logged(KNOWS);
     const { taken, logs } = logsOf(processor);
     const consumed = logs.consumeLogs([
@@ -125,7 +173,7 @@ suite('log records of a pod that is not known yet', () => {
 
   test('go on without it after the timeout, and then at once', async (context) => {
     const { processor, settings } = await start(context, await answerPods(list([]), watch()), {
-      wait_for_metadata_timeout: '300ms',
+      wait_for_pod: '300ms',
     });
     await settings.logged(KNOWS);
     const began = performance.now();
@@ -137,7 +185,7 @@ suite('log records of a pod that is not known yet', () => {
   });
 
   test('go on at once while the API server is away, and when the pipeline stops', async (context) => {
-    const slow = { wait_for_metadata_timeout: '1h' };
+    const slow = { wait_for_pod: '1h' };
     const away = await start(context, await answerPods(refuse(503, 'not today')), slow);
     await away.settings.logged(AWAY);
     assert.equal(await nameOf(away.processor, '1'), undefined);
@@ -153,7 +201,7 @@ suite('log records of a pod that is not known yet', () => {
 
   test('do not wait beyond a thousand of them', async (context) => {
     const { processor, settings } = await start(context, await answerPods(list([]), watch()), {
-      wait_for_metadata_timeout: '1h',
+      wait_for_pod: '1h',
     });
     await settings.logged(KNOWS);
     const { taken, logs } = logsOf(processor);
@@ -168,7 +216,7 @@ suite('log records of a pod that is not known yet', () => {
 
   test('are refused where the next component refuses them', async (context) => {
     const { processor, settings } = await start(context, await answerPods(list([pod('1')]), watch()), {
-      wait_for_metadata_timeout: '1ms',
+      wait_for_pod: '1ms',
     });
     await settings.logged(KNOWS);
     const full = new Error('full');
@@ -197,6 +245,29 @@ suite('the watch of pods', () => {
     assert.ok(Number(timeoutSeconds) >= 300 && Number(timeoutSeconds) <= 450, timeoutSeconds);
     assert.equal(api.asked[0]!.headers.authorization, undefined);
     assert.equal(api.asked[0]!.headers['user-agent'], 'exit137/1.2.3');
+  });
+
+  test('is of the pods that the filter takes', async (context) => {
+    const filter = {
+      node: 'node-1',
+      namespace: 'shop',
+      labels: [
+        { key: 'app', value: 'web' },
+        { key: 'tier', value: 'back', op: 'not-equals' },
+        { key: 'monitoring', op: 'exists' },
+        { key: 'canary', op: 'does-not-exist' },
+      ],
+      fields: [{ key: 'status.phase', value: 'Failed', op: 'not-equals' }],
+    };
+    const api = await answerPods(list([]), watch());
+    const { settings } = await start(context, api, { filter });
+    await settings.logged(KNOWS);
+    for (const { path, query } of api.asked) {
+      assert.equal(path, '/api/v1/namespaces/shop/pods');
+      assert.equal(query.get('fieldSelector'), 'spec.nodeName=node-1,status.phase!=Failed');
+      assert.equal(query.get('labelSelector'), 'app=web,tier!=back,monitoring,!canary');
+    }
+    assert.equal(api.asked.length, 2);
   });
 
   test('goes on after a break where the last event or bookmark was, and says nothing of it', async (context) => {
@@ -251,7 +322,7 @@ suite('the watch of pods', () => {
       list([tooLarge, { metadata: {} }]),
       watch('no JSON\n', 'null\n', { type: 'ADDED', object: tooLarge }, { type: 'ADDED', object: pod('1') }),
     );
-    const { processor, settings } = await start(context, api, { wait_for_metadata_timeout: '20s' });
+    const { processor, settings } = await start(context, api, { wait_for_pod: '20s' });
     await settings.logged(KNOWS);
     assert.equal(await nameOf(processor, '1'), 'pod-1');
     const series = await settings.series();

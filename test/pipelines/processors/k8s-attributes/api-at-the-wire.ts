@@ -9,7 +9,7 @@ type Answer = (response: ServerResponse, query: URLSearchParams) => void;
 export interface ApiAtTheWire {
   endpoint: string;
   /** What was asked for, oldest first. */
-  readonly asked: { query: URLSearchParams; headers: IncomingMessage['headers'] }[];
+  readonly asked: { path: string; query: URLSearchParams; headers: IncomingMessage['headers'] }[];
   close(): Promise<void>;
 }
 
@@ -17,9 +17,9 @@ export interface ApiAtTheWire {
 export async function answerPods(...answers: [Answer, ...Answer[]]): Promise<ApiAtTheWire> {
   const asked: ApiAtTheWire['asked'] = [];
   const server = createServer((request, response) => {
-    const query = new URL(request.url!, 'http://api').searchParams;
+    const { pathname: path, searchParams: query } = new URL(request.url!, 'http://api');
     const answer = answers[Math.min(asked.length, answers.length - 1)]!;
-    asked.push({ query, headers: request.headers });
+    asked.push({ path, query, headers: request.headers });
     answer(response, query);
   });
   server.listen(0, '127.0.0.1');

@@ -5,9 +5,13 @@ import { configSchema } from '../../../../pipelines/processors/k8s-attributes/co
 import { makeExtraction, mostValueLength } from '../../../../pipelines/processors/k8s-attributes/extraction.ts';
 import { makePod, ownedBy } from './make-pod.ts';
 
-function extract(section: object, pod: Parameters<typeof makePod>[0]): { attributes: Attributes; cut: number } {
+function extract(
+  section: object,
+  pod: Parameters<typeof makePod>[0],
+  exclude = {},
+): { attributes: Attributes; cut: number } {
   let cut = 0;
-  const { extract: config } = configSchema.parse({ extract: section });
+  const config = configSchema.parse({ extract: section, exclude });
   return { attributes: makeExtraction(config, () => cut++)(makePod(pod)), cut };
 }
 
@@ -110,5 +114,50 @@ suite('labels and annotations', () => {
   test('of another type than text are left out', () => {
     const metadata = { labels: { app: { $: 1 }, number: 7, empty: '' } };
     assert.deepEqual(extract(onlyLabels({ key_regex: '.*' }), { metadata }).attributes, {});
+  });
+});
+
+suite('the service of a pod', () => {
+  const metadata = ['service.namespace', 'service.name', 'service.version', 'service.instance.id'];
+  const ofService = (change: object) => extract({ metadata }, { metadata: change }).attributes;
+  const instance = { 'app.kubernetes.io/instance': 'shop-web', 'app.kubernetes.io/name': 'web' };
+
+  for (const [what, change, name] of [
+    ['its annotation', { annotations: { 'resource.opentelemetry.io/service.name': 'a' }, labels: instance }, 'a'],
+    ['the label of the instance', { labels: instance }, 'shop-web'],
+    ['the label of the name', { labels: { 'app.kubernetes.io/name': 'web' } }, 'web'],
+    [
+      'its deployment',
+      { ...ownedBy('ReplicaSet', 'web-7d9c5b6f4'), labels: { 'pod-template-hash': '7d9c5b6f4' } },
+      'web',
+    ],
+    ['its cronjob', ownedBy('Job', 'backup-29889520'), 'backup'],
+    ['its daemonset', ownedBy('DaemonSet', 'agent'), 'agent'],
+    ['the pod, where the node owns it', { ...ownedBy('Node', 'node-1'), name: 'etcd-node-1' }, 'etcd-node-1'],
+  ] as const) {
+    test(`is named after ${what}`, () => assert.equal(ofService(change)['service.name'], name));
+  }
+
+  test('has the pod’s namespace, and the version that its label tells', () => {
+    assert.deepEqual(ofService({ name: 'a', labels: { 'app.kubernetes.io/version': '2.1' } }), {
+      'service.namespace': 'shop',
+      'service.name': 'a',
+      'service.version': '2.1',
+    });
+  });
+});
+
+suite('what a pod says of itself', () => {
+  test('is taken from annotations of OpenTelemetry where that is asked for', () => {
+    const annotations = { 'resource.opentelemetry.io/team': 'a', 'resource.opentelemetry.io/': 'b', other: 'c' };
+    const section = { metadata: [], otel_annotations: true };
+    assert.deepEqual(extract(section, { metadata: { annotations } }).attributes, { team: 'a' });
+    assert.deepEqual(extract({ metadata: [] }, { metadata: { annotations } }).attributes, {});
+  });
+
+  test('is left out of pods that are excluded, whose whole name must match', () => {
+    const exclude = { pods: [{ name: 'jaeger-.*' }] };
+    const nameOf = (name: string) => extract({}, { metadata: { name } }, exclude).attributes['k8s.pod.name'];
+    assert.deepEqual([nameOf('jaeger-agent'), nameOf('my-jaeger-agent')], [undefined, 'my-jaeger-agent']);
   });
 });
