@@ -95,6 +95,8 @@ export interface ComponentSettings {
   version: string;
   /** Where the component keeps what must outlive the process; absent where its configuration names no storage. */
   storage?: Storage;
+  /** Of a receiver: this node's pods; absent where no processor of its pipelines knows them. */
+  pods?: PodDirectory;
 }
 
 /** The files of one component. They can be opened from its `start` on. */
@@ -138,6 +140,44 @@ export interface Finding {
   grant?: string;
 }
 
+/** One instance of a pod's container, as the pod's status has it. Text and numbers are the API's. */
+export interface PodInstance {
+  /** `containerd://` and 64 hex digits, say. */
+  containerId: string;
+  name: string;
+  image: string | undefined;
+  /** Instances before it. */
+  restartCount: number | undefined;
+  running: boolean;
+  /** Both with a grain of one second. */
+  startedAtMs: number | undefined;
+  finishedAtMs: number | undefined;
+  /** Of one that has ended; absent where the kubelet does not know it. */
+  exitCode: number | undefined;
+}
+
+/** A pod of this node, as the Kubernetes API has it. */
+export interface PodReport {
+  /** As the node's runtime has it. */
+  uid: string;
+  namespace: string;
+  name: string;
+  /** Of each container the present one and the one before it, that first; init and ephemeral containers as well. */
+  instances: readonly PodInstance[];
+  /** A container of it waits to be started. */
+  isWaiting: boolean;
+}
+
+/** What a processor knows of this node's pods, for the receivers of its pipelines. */
+export interface PodDirectory {
+  get(uid: string): PodReport | undefined;
+  /**
+   * `seen` is told of each pod that is known and, until `signal` is aborted, of each that is new or has changed.
+   * Resolves once all pods were told. Never rejects.
+   */
+  follow(seen: (pod: PodReport) => void, signal: AbortSignal): Promise<void>;
+}
+
 /** A component type as it stands in a configuration file. Its schema is strict: an unknown key is an error. */
 interface Factory<Config> {
   /** The name before the slash, `lower_snake_case`. */
@@ -171,6 +211,7 @@ export interface SharingProcessorFactory<Config = unknown> extends Factory<Confi
 
 /** What the instances of one processor have in common. It is started before them, and shut down after them. */
 export interface SharedProcessor extends Component {
+  readonly pods?: PodDirectory;
   createMetrics(next: MetricsConsumer): Component & MetricsConsumer;
   createLogs(next: LogsConsumer): Component & LogsConsumer;
 }

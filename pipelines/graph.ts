@@ -74,7 +74,11 @@ export function buildGraph(config: ServiceConfig, settingsOf: MakeSettings): rea
       metrics: metrics.length > 0 ? fanOutMetrics(metrics) : undefined,
       logs: logs.length > 0 ? fanOutLogs(logs) : undefined,
     };
-    return { id, component: factory.create(section, settingsOf('receiver', id), next) };
+    const pods = pipelines
+      .filter(({ receivers: from }) => from.includes(id))
+      .flatMap((pipeline) => pipeline.processors.map((processor) => shared.get(processor)?.pods))
+      .find((known) => known !== undefined);
+    return { id, component: factory.create(section, { ...settingsOf('receiver', id), pods }, next) };
   });
   return [...nodesOf(exporters), ...nodesOf(shared), ...processors, ...receivers];
 }

@@ -32,6 +32,7 @@ import { DockerSource } from './sources/docker.ts';
 import { KernelLogTelemetry } from './sources/kernel-log-telemetry.ts';
 import { KernelLogSource } from './sources/kernel-log.ts';
 import { MemcgSource } from './sources/memcg.ts';
+import { PodsSource } from './sources/pods.ts';
 import { Telemetry } from './telemetry.ts';
 import { LogsBuilder } from './to-logs.ts';
 import { MetricsBuilder } from './to-metrics.ts';
@@ -51,7 +52,7 @@ export const containerLifecycle: ReceiverFactory<Config> = {
 const firstCollectionWithinMs = 500;
 
 /** Sources that tell of containers' main processes. */
-const runtimes = ['docker', 'containerd', 'cri'];
+const runtimes = ['docker', 'containerd', 'cri', 'pods'];
 
 /** Pieces of data that the pipelines have neither taken nor refused: they may wait for a destination. */
 const mostHandedOn = 1_000;
@@ -117,6 +118,8 @@ class ContainerLifecycle implements Component {
     const docker = config.sources.docker.enabled ? makeDockerSource(config, this.#telemetry) : undefined;
     const containerd = config.sources.containerd.enabled ? makeContainerdSource(config, this.#telemetry) : undefined;
     this.#cri = config.sources.cri.enabled ? this.#makeCriSource(containerd) : undefined;
+    const pods =
+      docker === undefined && containerd === undefined && this.#cri === undefined ? this.#makePodsSource() : undefined;
     const logTelemetry = new KernelLogTelemetry(settings);
     this.#kernelLog = config.sources.kernel_log.enabled
       ? makeKernelLogSource(config, this.#telemetry, logTelemetry)
@@ -128,7 +131,9 @@ class ContainerLifecycle implements Component {
     const bootId = readBootId(config.root_path);
     this.#circumstances = { hostRoot: config.root_path, bootId, countedSinceMs: Date.now() };
     // Counters first: a runtime's listing must find the groups known.
-    this.#sources = [this.#memcg, this.#kernelLog, docker, containerd, cri].filter((source) => source !== undefined);
+    this.#sources = [this.#memcg, this.#kernelLog, docker, containerd, cri, pods].filter(
+      (source) => source !== undefined,
+    );
     this.#undecided = new Set(this.#sources.map(({ name }) => name));
   }
 
@@ -157,6 +162,18 @@ class ContainerLifecycle implements Component {
         return this.#undecided.has(runtime) ? undefined : this.#telemetry.isUp(runtime);
       },
       onBadInput: (what, value) => this.#telemetry.countBadInput('cri', what, value),
+    });
+  }
+
+  /** Without a runtime, what the Kubernetes API knows of its containers; undefined where nobody asks that. */
+  #makePodsSource(): PodsSource | undefined {
+    const { pods } = this.#settings;
+    if (pods === undefined) return undefined;
+    return new PodsSource({
+      pods,
+      table: this.#table,
+      graceMs: this.#config.grace_period,
+      onBadInput: (what, value) => this.#telemetry.countBadInput('pods', what, value),
     });
   }
 

@@ -5,6 +5,7 @@ import type {
   ComponentSettings,
   LogsConsumer,
   MetricsConsumer,
+  PodDirectory,
   SharedProcessor,
   SharingProcessorFactory,
 } from '../component.ts';
@@ -58,6 +59,14 @@ class K8sAttributes implements SharedProcessor {
     this.#table = new PodTable(makeExtraction(config, () => this.#valuesCut++));
     this.#enrichment = new Enrichment(this.#table, config.extract.metadata);
   }
+
+  readonly pods: PodDirectory = {
+    get: (uid) => this.#table.get(uid)?.report,
+    follow: async (seen, signal) => {
+      this.#table.follow(seen, signal);
+      await Promise.race([this.#telemetry?.known, aborted(signal)]);
+    },
+  };
 
   async start(): Promise<void> {
     const { node, pods, server } = findCluster(this.#config, this.#env);

@@ -1,19 +1,35 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
+import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
 import { configSchema } from '../../pipelines/processors/k8s-attributes/config.ts';
 import { probe } from '../../pipelines/processors/k8s-attributes/probe.ts';
+import { containerLifecycle } from '../../receiver/receiver.ts';
 import { makeCertificate } from '../helpers/certificate.ts';
+import { makeSettings } from '../helpers/component-settings.ts';
 import { eventually } from '../helpers/eventually.ts';
+import { FakeHost } from '../helpers/fake-cgroups.ts';
 import { requires } from '../helpers/requires.ts';
 import { startKubernetesApi, type KubernetesApi } from '../kubernetes/api-server.ts';
 import { makeNode, startProcessor, type RunningProcessor, type WatchedNode } from '../kubernetes/watched-node.ts';
+import { idOf } from '../receiver/observations.ts';
 
 const [KNOWS, KNOWS_AGAIN] = ["knows the node's pods", "knows the node's pods again"];
 const AWAY = "cannot watch the node's pods; goes on with what is known of them";
+
+/** The numbers of metrics are the sender's to write again. */
+function copyOf(metrics: readonly ResourceMetrics[]) {
+  return metrics.map(({ resource, scopeMetrics }) => ({
+    attributes: { ...resource.attributes },
+    points: scopeMetrics.flatMap((scope) =>
+      scope.metrics.map(({ descriptor: { name }, dataPoints }) => ({ name, value: dataPoints[0]?.value })),
+    ),
+  }));
+}
 
 describe('the k8s_attributes processor with a real API server', requires('kubernetes'), () => {
   let api: KubernetesApi;
@@ -192,6 +208,80 @@ describe('the k8s_attributes processor with a real API server', requires('kubern
     } finally {
       await second.stop();
     }
+  });
+
+  it('gives containers that no runtime tells of their names, one workload, and their restarts', async (t) => {
+    const { metadata, spec } = await node.createPod('crashing');
+    const { uid } = metadata;
+    const tell = (containerStatus: object) =>
+      api.request('PUT', '/api/v1/namespaces/shop/pods/crashing/status', {
+        metadata: { name: 'crashing', namespace: 'shop', uid },
+        spec,
+        status: {
+          containerStatuses: [
+            { name: 'main', image: 'web:1.2', imageID: '', ready: true, started: true, ...containerStatus },
+          ],
+        },
+      });
+    const [first, second, sandbox] = [idOf(1), idOf(2), idOf(3)];
+    const host = new FakeHost(t, 2);
+    const groupOf = (id: string) => `kubepods/besteffort/pod${uid}/${id}`;
+    host.make(groupOf(sandbox));
+    host.make(groupOf(first));
+    const config = containerLifecycle.configSchema.parse({
+      collection_interval: '100ms',
+      root_path: host.root,
+      sources: {
+        docker: { enabled: false },
+        containerd: { enabled: false },
+        cri: { enabled: false },
+        kernel_log: { enabled: false },
+      },
+    });
+    const records: ReadableLogRecord[] = [];
+    let last: ReturnType<typeof copyOf> = [];
+    const settings = { ...makeSettings('receiver'), pods: running.processor.pods };
+    const receiver = containerLifecycle.create(config, settings, {
+      metrics: { consumeMetrics: async (metrics) => void (last = copyOf(metrics)) },
+      logs: { consumeLogs: async (logs) => void records.push(...logs) },
+    });
+    await receiver.start();
+    t.after(() => receiver.shutdown(AbortSignal.timeout(1_000)));
+    /** As the API writes times: to the second. */
+    const inSeconds = (seconds: number) => new Date((Math.floor(Date.now() / 1_000) + seconds) * 1_000).toISOString();
+    const containerID = `containerd://${first}`;
+    await tell({ containerID, restartCount: 0, state: { running: { startedAt: inSeconds(-5) } } });
+    const namesOf = () =>
+      last.map(({ attributes }) => attributes['k8s.container.name']).filter((name) => name === 'main');
+    await eventually('it has its name', () => namesOf().length > 0 || undefined);
+    rmSync(join(host.root, 'sys/fs/cgroup', groupOf(first)), { recursive: true });
+    host.make(groupOf(second));
+    const terminated = {
+      containerID,
+      exitCode: 3,
+      reason: 'Error',
+      startedAt: inSeconds(-5),
+      finishedAt: inSeconds(0),
+    };
+    await tell({
+      containerID: `containerd://${second}`,
+      restartCount: 1,
+      // Begins of before the receiver's own are no restarts that it counts, and the grain is one second.
+      state: { running: { startedAt: inSeconds(1) } },
+      lastState: { terminated },
+    });
+    await eventually('its restart is told', () => records.find(({ eventName }) => eventName === 'container.restart'));
+    const exit = await eventually('its exit is told', () =>
+      records.find(({ eventName }) => eventName === 'container.exit'),
+    );
+    assert.equal(exit.attributes['process.exit.code'], 3);
+    assert.equal(exit.resource.attributes['k8s.pod.name'], 'crashing');
+    const restarts = () => last.flatMap(({ points }) => points).filter(({ name }) => name === 'container.restarts');
+    await eventually('one series has both', () => restarts().some(({ value }) => value === 1) || undefined);
+    assert.equal(restarts().length, 1);
+    await eventually('the sandbox has no metrics', () =>
+      last.length > 0 && !last.some(({ attributes }) => attributes['container.id'] === sandbox) ? true : undefined,
+    );
   });
 
   it('is in the bundle as it is in the sources', requires('bundle'), async () => {

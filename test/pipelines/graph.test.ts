@@ -66,6 +66,18 @@ service:
     assert.deepEqual(arrived, ['kill > p > s > e']);
   });
 
+  test('gives what a processor knows of pods to the receivers of its pipelines', () => {
+    const { knowPods } = build(`
+receivers: { r/1: , r/2: }
+processors: { s: , p: }
+exporters: { e: }
+service:
+  pipelines:
+    metrics: { receivers: [r/1], processors: [p, s], exporters: [e] }
+    logs: { receivers: [r/1, r/2], processors: [p], exporters: [e] }`);
+    assert.deepEqual(knowPods, ['r/1']);
+  });
+
   test('gives what a receiver has to all its pipelines, and what a pipeline has to all its exporters', async () => {
     const { nextOf, arrived } = build(`
 receivers: { r/1: , r/2: }

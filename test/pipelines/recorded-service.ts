@@ -1,6 +1,6 @@
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import * as z from 'zod';
-import type { Component, Consumers, ExporterFactory, Factories } from '../../pipelines/component.ts';
+import type { Component, Consumers, ExporterFactory, Factories, PodDirectory } from '../../pipelines/component.ts';
 import { loadConfig, validateConfig, type ServiceConfig } from '../../pipelines/config.ts';
 
 /** How a component misbehaves, from its configuration. */
@@ -21,6 +21,9 @@ export interface RecordedService {
   readonly arrived: string[];
   /** What each receiver was told to send to. */
   readonly nextOf: Map<string, Consumers>;
+  /** What the processor `s` knows of pods, and which receivers were given that. */
+  readonly pods: PodDirectory;
+  readonly knowPods: string[];
 }
 
 /** Types `r`, `p`, `e` and `x`: receiver, processor, exporter and extension; `s` is a processor that shares something. */
@@ -28,6 +31,8 @@ export function recordService(): RecordedService {
   const calls: string[] = [];
   const arrived: string[] = [];
   const nextOf = new Map<string, Consumers>();
+  const pods: PodDirectory = { get: () => undefined, follow: async () => {} };
+  const knowPods: string[] = [];
 
   const make = (id: string, { fails_to_start, fails_to_stop, hangs_at_stop }: Config): Component => {
     calls.push(`make ${id}`);
@@ -59,13 +64,16 @@ export function recordService(): RecordedService {
     calls,
     arrived,
     nextOf,
+    pods,
+    knowPods,
     factories: {
       receivers: [
         {
           type: 'r',
           configSchema,
-          create(config, { id }, next) {
+          create(config, { id, pods: known }, next) {
             nextOf.set(id, next);
+            if (known === pods) knowPods.push(id);
             return make(id, config as Config);
           },
         },
@@ -88,6 +96,7 @@ export function recordService(): RecordedService {
           configSchema,
           createShared: (config, { id }) => ({
             ...make(`shared ${id}`, config as Config),
+            pods,
             createLogs: (next) => ({
               ...make(id, config as Config),
               consumeLogs: (logs) => next.consumeLogs(through(id, logs)),

@@ -1,4 +1,5 @@
 import type { Attributes } from '@opentelemetry/api';
+import type { PodReport } from '../../component.ts';
 import type { ContainerResources, Pod } from './pod.ts';
 
 /** What is kept of a pod. */
@@ -9,6 +10,7 @@ export interface KnownPod {
   readonly qosClass: string | undefined;
   /** By container name. */
   readonly resources: ReadonlyMap<string, ContainerResources>;
+  readonly report: PodReport;
 }
 
 interface Entry extends KnownPod {
@@ -33,6 +35,7 @@ export class PodTable {
   /** Of static pods: the API's uid by the runtime's. */
   readonly #mirrors = new Map<string, string>();
   readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #followers = new Set<(pod: PodReport) => void>();
   #nodeUid: string | undefined;
   #refused = 0;
 
@@ -65,7 +68,8 @@ export class PodTable {
   }
 
   put(pod: Pod): void {
-    const { uid, localUid, node, qosClass, resources } = pod;
+    const { uid, localUid, node, qosClass, resources, namespace, name, instances, isWaiting } = pod;
+    const report = { uid: localUid, namespace, name, instances, isWaiting };
     const before = this.#pods.get(uid);
     if (before === undefined && !this.#makeRoom()) {
       this.#refused++;
@@ -79,11 +83,20 @@ export class PodTable {
       attributes: same ? before.attributes : attributes,
       qosClass,
       resources,
+      report,
     });
     if (localUid !== uid) this.#mirrors.set(localUid, uid);
     if (node !== undefined) this.#nodeUid = node.uid;
     this.#release(uid);
     this.#release(localUid);
+    for (const seen of this.#followers) seen(report);
+  }
+
+  /** `seen` is told of the pods that exist, and of each that is put, until `signal` is aborted. */
+  follow(seen: (pod: PodReport) => void, signal: AbortSignal): void {
+    for (const { report, goneAtMs } of this.#pods.values()) if (goneAtMs === undefined) seen(report);
+    this.#followers.add(seen);
+    signal.addEventListener('abort', () => this.#followers.delete(seen), { once: true });
   }
 
   /** The API no longer has it. */

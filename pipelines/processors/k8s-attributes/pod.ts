@@ -1,3 +1,4 @@
+import type { PodInstance } from '../../component.ts';
 import { parseQuantity } from './quantity.ts';
 
 /** What a container asks for and what it may use at most; what is not set is absent. */
@@ -41,6 +42,9 @@ export interface Pod {
   qosClass: string | undefined;
   /** By name: init containers as well. */
   resources: ReadonlyMap<string, ContainerResources>;
+  instances: readonly PodInstance[];
+  /** A container of it waits to be started. */
+  isWaiting: boolean;
 }
 
 /** More containers of one pod than this are not looked at. */
@@ -63,6 +67,7 @@ export function readPod(value: unknown): Pod | undefined {
   const annotations = map(metadata['annotations']);
   const owners = list(metadata['ownerReferences']).map(map);
   const nodeName = text(spec['nodeName']);
+  const statuses = readStatuses(status);
   const localUid = localUidOf(annotations);
   return {
     uid,
@@ -82,6 +87,8 @@ export function readPod(value: unknown): Pod | undefined {
         ? undefined
         : ownerOf(owners.find(({ kind, name: owner }) => kind === 'Node' && owner === nodeName)),
     qosClass: text(status['qosClass']),
+    instances: statuses.flatMap(readInstances),
+    isWaiting: statuses.some(({ state }) => map(state)['waiting'] !== undefined),
     resources: new Map(
       [...list(spec['initContainers']), ...list(spec['containers'])]
         .slice(0, mostContainers)
@@ -91,6 +98,68 @@ export function readPod(value: unknown): Pod | undefined {
           return containerName === undefined ? [] : [[containerName, readResources(container['resources'])] as const];
         }),
     ),
+  };
+}
+
+function readStatuses(status: Record<string, unknown>): Record<string, unknown>[] {
+  const kinds = ['initContainerStatuses', 'containerStatuses', 'ephemeralContainerStatuses'];
+  return kinds
+    .flatMap((kind) => list(status[kind]))
+    .slice(0, mostContainers)
+    .map(map);
+}
+
+/**
+ * The instance before, where there was one, and the present one (v1.33):
+ *
+ * `{"name":"app","restartCount":2,"image":"docker.io/library/web:1.2","containerID":"containerd://9c1f…",
+ * "state":{"running":{"startedAt":"2026-11-21T12:00:09Z"}},
+ * "lastState":{"terminated":{"containerID":"containerd://7a2e…","exitCode":137,"reason":"OOMKilled",
+ * "startedAt":"2026-11-21T11:59:30Z","finishedAt":"2026-11-21T11:59:58Z"}}}`
+ *
+ * While it waits for the next instance, `containerID` is that of the instance before.
+ */
+function readInstances(status: Record<string, unknown>): PodInstance[] {
+  const name = text(status['name']);
+  if (name === undefined) return [];
+  const count = status['restartCount'];
+  const restartCount = Number.isSafeInteger(count) ? (count as number) : undefined;
+  const image = text(status['image']);
+  const [last, now] = [map(map(status['lastState'])['terminated']), map(status['state'])];
+  const ended = map(now['terminated']);
+  const running = now['running'] !== undefined;
+  const present = text(ended['containerID']) ?? text(status['containerID']);
+  const before = text(last['containerID']);
+  const isPresent = present !== undefined && present !== before && (running || now['terminated'] !== undefined);
+  const ofLast = isPresent && restartCount !== undefined ? restartCount - 1 : restartCount;
+  return [
+    ...(before === undefined ? [] : [readInstance(before, name, image, ofLast, last, false)]),
+    ...(isPresent
+      ? [readInstance(present, name, image, restartCount, running ? map(now['running']) : ended, running)]
+      : []),
+  ];
+}
+
+function readInstance(
+  containerId: string,
+  name: string,
+  image: string | undefined,
+  restartCount: number | undefined,
+  told: Record<string, unknown>,
+  running: boolean,
+): PodInstance {
+  const { exitCode, reason } = told;
+  // The kubelet makes up 137 for one that it has lost track of.
+  const isKnown = Number.isSafeInteger(exitCode) && reason !== 'ContainerStatusUnknown';
+  return {
+    containerId,
+    name,
+    image,
+    restartCount,
+    running,
+    startedAtMs: timeOf(told['startedAt']),
+    finishedAtMs: running ? undefined : timeOf(told['finishedAt']),
+    exitCode: !running && isKnown ? (exitCode as number) : undefined,
   };
 }
 

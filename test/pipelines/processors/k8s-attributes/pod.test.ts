@@ -81,3 +81,76 @@ suite('a pod of the API', () => {
     fc.assert(fc.property(fc.oneof(anything, pod), (value) => void readPod(value)));
   });
 });
+
+suite('the instances of a pod’s containers', () => {
+  const [startedAt, finishedAt] = ['2026-11-21T11:59:30Z', '2026-11-21T11:59:58Z'];
+  const terminated = { containerID: 'containerd://1', exitCode: 137, reason: 'OOMKilled', startedAt, finishedAt };
+  const status = (change: object) => ({ name: 'app', image: 'web:1.2', restartCount: 2, ...change });
+  const before = {
+    containerId: 'containerd://1',
+    name: 'app',
+    image: 'web:1.2',
+    restartCount: 1,
+    running: false,
+    startedAtMs: Date.parse(startedAt),
+    finishedAtMs: Date.parse(finishedAt),
+    exitCode: 137,
+  };
+
+  test('are the present one and the one before', () => {
+    const state = { running: { startedAt: finishedAt } };
+    const { instances, isWaiting } = makePod({
+      status: { containerStatuses: [status({ containerID: 'containerd://2', state, lastState: { terminated } })] },
+    });
+    const { startedAtMs, running, restartCount } = instances[1]!;
+    assert.deepEqual(instances[0], before);
+    assert.deepEqual([startedAtMs, running, restartCount], [Date.parse(finishedAt), true, 2]);
+    assert.equal(isWaiting, false);
+  });
+
+  test('are one while it waits for the next, whose number is that of the one that has ended', () => {
+    const state = { waiting: { reason: 'CrashLoopBackOff' } };
+    const { instances, isWaiting } = makePod({
+      status: { containerStatuses: [status({ containerID: 'containerd://1', state, lastState: { terminated } })] },
+    });
+    assert.deepEqual(instances, [{ ...before, restartCount: 2 }]);
+    assert.equal(isWaiting, true);
+  });
+
+  test('are of init and ephemeral containers as well, and of one that has ended for good', () => {
+    const done = { ...terminated, exitCode: 0, reason: 'Completed' };
+    const { instances } = makePod({
+      status: {
+        initContainerStatuses: [
+          { name: 'init', restartCount: 0, containerID: 'containerd://1', state: { terminated: done } },
+        ],
+        ephemeralContainerStatuses: [
+          { name: 'debug', containerID: 'containerd://3', state: { running: { startedAt } } },
+        ],
+      },
+    });
+    assert.deepEqual(
+      instances.map(({ name, exitCode, running, restartCount }) => [name, exitCode, running, restartCount]),
+      [
+        ['init', 0, false, 0],
+        ['debug', undefined, true, undefined],
+      ],
+    );
+  });
+
+  test('have no exit code that the kubelet made up', () => {
+    const lost = { ...terminated, reason: 'ContainerStatusUnknown', startedAt: null, finishedAt: null };
+    const { instances } = makePod({ status: { containerStatuses: [status({ state: { terminated: lost } })] } });
+    assert.deepEqual(instances[0]?.exitCode, undefined);
+    assert.equal(instances.length, 1);
+  });
+
+  test('are none where the status is not the API’s', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        const { instances } = makePod({ status: { containerStatuses: value } });
+        assert.ok(instances.every(({ containerId, name }) => containerId !== '' && name !== ''));
+      }),
+    );
+  });
+});
