@@ -29,11 +29,31 @@ app.kubernetes.io/name: {{ include "exit137.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* Of every object. */}}
 {{- define "exit137.labels" -}}
-{{ include "exit137.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- $own := dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
+{{- mergeOverwrite (deepCopy .Values.additionalLabels) (fromYaml (include "exit137.selectorLabels" .)) $own | toYaml -}}
+{{- end -}}
+
+{{/* Of the pod: the chart's, and podLabels, which may replace those by which nobody finds it. */}}
+{{- define "exit137.podLabels" -}}
+{{- $own := merge (dict "exit137/tier" .Values.tier) (fromYaml (include "exit137.selectorLabels" .)) -}}
+{{- range $key := keys $own | sortAlpha -}}
+{{- if hasKey $.Values.podLabels $key -}}
+{{- fail (printf "podLabels cannot have %q: the chart finds its pods by it; give that label another name" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- mergeOverwrite (fromYaml (include "exit137.labels" .)) $own .Values.podLabels | toYaml -}}
+{{- end -}}
+
+{{/* Another configuration makes other pods. */}}
+{{- define "exit137.podAnnotations" -}}
+{{- if hasKey .Values.podAnnotations "checksum/config" -}}
+{{- fail "podAnnotations cannot have \"checksum/config\": by it, another configuration makes other pods" -}}
+{{- end -}}
+{{- $checksum := include (print $.Template.BasePath "/configmap.yaml") . | sha256sum -}}
+{{- merge (dict "checksum/config" $checksum) .Values.podAnnotations | toYaml -}}
 {{- end -}}
 
 {{- define "exit137.serviceAccountName" -}}
@@ -76,6 +96,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   valueFrom:
     fieldRef:
       fieldPath: spec.nodeName
+{{- range .Values.extraEnv }}
+{{- if has .name (list "HOST_IP" "POD_IP" "K8S_NODE_NAME") }}
+{{- fail (printf "extraEnv cannot have %q: the chart sets it" .name) }}
+{{- end }}
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}

@@ -54,6 +54,9 @@ function mountsOf(manifests: readonly Manifest[]): Record<string, string> {
   );
 }
 
+/** With the labels of an object. */
+type Labelled<T extends Manifest> = T & { metadata: { labels: Record<string, string> } };
+
 suite('the chart', requires('helm'), () => {
   for (const tier of tiers) {
     test(`passes helm lint in the tier ${tier}`, () => {
@@ -214,6 +217,34 @@ suite('the chart', requires('helm'), () => {
     assert.equal(mountsOf(renderChart({ persistence: { hostPath: '/srv/state' } }))['/var/lib/exit137'], '/srv/state');
   });
 
+  test('has labels and annotations of the user beside its own, each key once', () => {
+    const own = { 'app.kubernetes.io/name': 'exit137', 'app.kubernetes.io/instance': 'release' };
+    const manifests = renderChart({
+      additionalLabels: { team: 'a', 'app.kubernetes.io/name': 'mine' },
+      podLabels: { 'app.kubernetes.io/version': '1', team: 'b' },
+      podAnnotations: { note: 'x' },
+      annotations: { reload: 'auto' },
+      podMonitor: { enabled: true, labels: { team: 'c', 'app.kubernetes.io/version': '2' } },
+    });
+    const daemonSet = only<Labelled<DaemonSet>>(manifests, 'DaemonSet');
+    const { labels, annotations } = daemonSet.spec.template.metadata as Labelled<Manifest>['metadata'];
+    assert.partialDeepStrictEqual(labels, {
+      ...own,
+      team: 'b',
+      'app.kubernetes.io/version': '1',
+      'exit137/tier': 'standard',
+    });
+    assert.deepEqual(Object.keys(annotations ?? {}).toSorted(), ['checksum/config', 'note']);
+    assert.deepEqual(daemonSet.metadata.annotations, { reload: 'auto' });
+    assert.partialDeepStrictEqual(only<Labelled<Manifest>>(manifests, 'PodMonitor').metadata.labels, {
+      team: 'c',
+      'app.kubernetes.io/version': '2',
+    });
+    for (const { metadata } of manifests.filter(({ kind }) => !['Pod', 'PodMonitor'].includes(kind))) {
+      assert.partialDeepStrictEqual((metadata as Labelled<Manifest>['metadata']).labels, { ...own, team: 'a' });
+    }
+  });
+
   test('keeps the state of each release in a folder of its own', () => {
     const folderOf = (...args: string[]) => mountsOf(renderChart({}, { args }))['/var/lib/exit137'];
     assert.equal(folderOf('--namespace', 'a-b'), '/var/lib/exit137/a-b/release-exit137');
@@ -324,6 +355,21 @@ suite('the chart', requires('helm'), () => {
       'the root of the node for its state',
       { persistence: { hostPath: '/' } },
       /at '\/persistence\/hostPath': '\/' does/,
+    ],
+    [
+      'another label by which the chart finds its pods',
+      { podLabels: { 'app.kubernetes.io/name': 'mine' } },
+      /podLabels cannot have "app.kubernetes.io\/name": the chart finds its pods by it/,
+    ],
+    [
+      'another checksum',
+      { podAnnotations: { 'checksum/config': '1' } },
+      /podAnnotations cannot have "checksum\/config": by it, another configuration makes other pods/,
+    ],
+    [
+      'another name for the node',
+      { extraEnv: [{ name: 'K8S_NODE_NAME', value: 'a' }] },
+      /extraEnv cannot have "K8S_NODE_NAME": the chart sets it/,
     ],
     ['a relative path for sockets', { runtime: { socketFolders: ['run'] } }, /at '\/runtime\/socketFolders\/0': 'run'/],
     ['a text for a switch', { service: { enabled: 'always' } }, /at '\/service\/enabled': got string, want boolean/],
