@@ -1,5 +1,6 @@
 import type { Container } from './container-table.ts';
 import type { Evidence, LimitScope } from './incident.ts';
+import type { Instant } from './instant.ts';
 import type { Life } from './life.ts';
 import type { UserspaceKiller } from './kernel/userspace-killer.ts';
 import type { VictimLogged } from './observation.ts';
@@ -90,6 +91,11 @@ export function openCase(container: Container, life?: Life): Case {
 /** Whether its counters can still be read. */
 export function isCounted({ group }: Case): boolean {
   return group !== undefined && !group.gone;
+}
+
+/** Kills that were told and that the counter may still show. */
+export function countToldUncounted({ toldUncounted, uncountedUntilMs = Infinity }: Case, now: Instant): number {
+  return now.monotonicMs > uncountedUntilMs ? 0 : toldUncounted;
 }
 
 /** When nobody can have died in this life any more, as far as that is known. */

@@ -1,4 +1,4 @@
-import { clockGrainMs, hasOpenKills, isCounted, isOpen, overAtMs, type Case } from './case.ts';
+import { clockGrainMs, countToldUncounted, hasOpenKills, isCounted, isOpen, overAtMs, type Case } from './case.ts';
 import { isRunning, type Container } from './container-table.ts';
 import { explainEnd } from './exit-cause.ts';
 import type { Incident, OomKill } from './incident.ts';
@@ -155,6 +155,11 @@ export class Cases {
     return [...new Set([...this.#lives.all(container), ...this.#waiting.of(container)])];
   }
 
+  /** That of the life whose group is there, or was last; to which counted kills belong. */
+  ofGroup(container: Container): Case | undefined {
+    return this.#lives.knownOfGroup(container);
+  }
+
   /** Takes up the cases of an earlier run: what was open waits as if it came now. */
   resume(container: Container, cases: readonly Case[], now: Instant): void {
     this.#lives.resume(container, cases);
@@ -218,7 +223,7 @@ export class Cases {
     const open = this.#lives.ofGroup(container);
     forgetFuture(open, now);
     const counted = countProcesses(rise);
-    if (now.monotonicMs > (open.uncountedUntilMs ?? Infinity)) open.toldUncounted = 0;
+    open.toldUncounted = countToldUncounted(open, now);
     const told = Math.min(open.toldUncounted, counted.processes);
     open.toldUncounted -= told;
     this.#ledger.account(rise.oomKills - told, now);

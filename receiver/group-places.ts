@@ -21,11 +21,6 @@ export class GroupPlaces {
     return this.#memcgs.get(containerId);
   }
 
-  /** Ids of the containers below a group. */
-  below(group: string): string[] {
-    return Array.from(this.#memcgs).flatMap(([id, memcg]) => (isBelow(memcg, group) ? id : []));
-  }
-
   /** Uid of the pod in which all of these containers are; undefined where they are of several, or of none. */
   podOf(containerIds: readonly string[]): string | undefined {
     const pods = new Set(containerIds.map((id) => identifyMemcg(this.#memcgs.get(id) ?? '').podUid));

@@ -33,6 +33,11 @@ export class LifeCases {
     return this.#lives.get(container)?.told;
   }
 
+  /** That of the life whose group is there, or was last, if there is one already. */
+  knownOfGroup(container: Container): Case | undefined {
+    return this.#lives.get(container)?.grouped;
+  }
+
   /** That of the life which the runtime told of last. */
   of(container: Container): Case {
     return this.#livesOf(container).told;

@@ -1,4 +1,4 @@
-import { clockGrainMs, type Case } from './case.ts';
+import { clockGrainMs, countToldUncounted, type Case } from './case.ts';
 import type { Cases } from './cases.ts';
 import { identifyMemcg } from './cgroup/identity.ts';
 import type { Container, ContainerTable } from './container-table.ts';
@@ -96,8 +96,7 @@ export class LostKills {
   /** A slice's counter shows kills that no container's own counter did. */
   take(counted: LostOomKillsCounted, now: Instant): Incident[] {
     const rise = readRise(counted);
-    const mayBeNamed = this.#witnesses.isKernelLogUp() || this.#witnesses.isBeginning();
-    const isCertain = !mayBeNamed && this.#likeliest(rise).length === 1;
+    const isCertain = !this.#witnesses.isKernelLogUp() && this.#likeliest(rise).length === 1;
     const dueAtMs = now.monotonicMs + (isCertain ? 0 : Math.min(this.#settleMs, mostWaitMs));
     this.#waiting.push({ ...rise, dueAtMs, mostDueAtMs: now.monotonicMs + mostWaitMs });
     const crowded = this.#waiting.length > mostKept ? this.#tell(this.#waiting.shift()!, now) : [];
@@ -110,14 +109,11 @@ export class LostKills {
    */
   split(rise: OomKillsCounted, now: Instant): { left?: OomKillsCounted; incidents: Incident[] } {
     if (!this.#countsBelow) return { left: rise, incidents: [] };
-    const { memcg, atMs, oomKills, containerId } = rise;
+    const { memcg, atMs, oomKills } = rise;
     const { processes, group = false } = countProcesses(rise);
     const left: CountedAround = { memcg, atMs, oomKills, processes, group };
-    const incidents = this.#goneBelow(memcg)
-      .filter(({ id }) => id !== containerId)
-      .flatMap((inner) => this.#giveUncounted(left, inner, now));
-    if (left.processes === processes) return { left: rise, incidents };
-    if (left.processes === 0) return { incidents };
+    const incidents = this.#giveUncounted(left, this.#findUncounted(now), now);
+    if (left.processes === 0 && processes > 0) return { incidents };
     const oomGroupKills = rise.oomGroupKills && left.oomKills - left.processes;
     return { left: { ...rise, oomKills: left.oomKills, oomGroupKills }, incidents };
   }
@@ -128,18 +124,13 @@ export class LostKills {
    */
   takeTold(logged: VictimLogged, container: Container | undefined, now: Instant): boolean {
     const memcg = this.#placeOf(logged, container);
-    if (memcg === undefined || (container !== undefined && !this.#isLost(container, now))) return false;
-    if (this.#outerOf(memcg, container).some((outer) => takeUnnamed(this.#caseOf(outer), logged))) return true;
+    if (memcg === undefined || (container !== undefined && !this.#isLost(container))) return false;
+    if (this.#outerOf(memcg).some((outer) => takeUnnamed(this.#caseOf(outer), logged))) return true;
     this.#told = this.#told.filter(({ untilMs, processes }) => untilMs > now.monotonicMs && processes > 0);
     const told = this.#told.find(
-      (one) => isBelow(memcg, one.memcg) && logged.atMs <= one.atMs + clockGrainMs && this.#isOther(one, container),
+      (one) => isBelow(memcg, one.memcg) && logged.atMs <= one.atMs + clockGrainMs && this.#takeGiven(one, logged),
     );
     if (told === undefined) return false;
-    // Where it was given to another container that is not told yet, it can still be given to the right one.
-    if (told.containerId !== undefined) {
-      const other = this.#table.get(told.containerId);
-      if (other !== undefined && !takeUnnamed(this.#caseOf(other), logged)) return false;
-    }
     told.processes--;
     return true;
   }
@@ -147,9 +138,8 @@ export class LostKills {
   /** The log named a victim in a container: a counter around it may have shown that kill. */
   named(logged: VictimLogged, container: Container, now: Instant): Incident[] {
     const memcg = this.#placeOf(logged, container);
-    if (memcg === undefined) return [];
-    if (this.#places.of(container.id) === undefined) this.#places.learn(container.id, memcg);
-    if (container.memcg !== undefined) return [];
+    if (memcg === undefined || container.memcg !== undefined) return [];
+    this.#places.learn(container.id, memcg);
     return [...this.#takeBack(memcg, container, now), ...this.#match(now)];
   }
 
@@ -157,7 +147,7 @@ export class LostKills {
   settle(now: Instant): Incident[] {
     const matched = this.#match(now);
     const { monotonicMs } = now;
-    if (this.#witnesses.isBeginning() && monotonicMs !== Infinity) this.#putOff(now);
+    if (this.#witnesses.isBeginning()) this.#putOff(now);
     const due = this.#waiting.filter(({ dueAtMs }) => dueAtMs <= monotonicMs);
     this.#waiting = this.#waiting.filter(({ dueAtMs }) => dueAtMs > monotonicMs);
     return [...matched, ...due.flatMap((rise) => this.#tell(rise, now))];
@@ -193,30 +183,28 @@ export class LostKills {
 
   /** Gives lost kills to the containers below whose deaths are told, or named, and were in no counter. */
   #match(now: Instant): Incident[] {
-    const incidents = this.#waiting.flatMap((rise) =>
-      this.#goneBelow(rise.memcg, rise.goneContainerIds).flatMap((container) =>
-        this.#giveUncounted(rise, container, now),
-      ),
-    );
+    if (this.#waiting.length === 0) return [];
+    const uncounted = this.#findUncounted(now);
+    const incidents = this.#waiting.flatMap((rise) => this.#giveUncounted(rise, uncounted, now));
     this.#waiting = this.#waiting.filter(({ processes }) => processes > 0);
     return incidents;
   }
 
-  #giveUncounted(rise: CountedAround, container: Container, now: Instant): Incident[] {
-    const count = Math.min(rise.processes, this.#countUncounted(container, now));
-    return count === 0 ? [] : this.#give(rise, container, count, now);
+  #giveUncounted(rise: CountedAround, uncounted: readonly Container[], now: Instant): Incident[] {
+    return uncounted.flatMap((container) => {
+      if (!this.#shows(rise.memcg, container)) return [];
+      const count = Math.min(rise.processes, this.#countUncounted(container, now));
+      return count === 0 ? [] : this.#give(rise, container, count, now);
+    });
   }
 
   /** What was counted around the container, and given to another there that is not told yet, was this one's. */
   #takeBack(memcg: string, container: Container, now: Instant): Incident[] {
     if (this.#countUncounted(container, now) === 0) return [];
-    const guess = this.#told.find(
-      (one) => one.processes > 0 && isBelow(memcg, one.memcg) && this.#isOther(one, container) && this.#hasUnnamed(one),
-    );
-    const outer = this.#outerOf(memcg, container).find(({ id }) => this.#hasUnnamed({ containerId: id }));
-    const other = outer ?? (guess?.containerId === undefined ? undefined : this.#table.get(guess.containerId));
+    const around = this.#told.filter((one) => isBelow(memcg, one.memcg));
+    const guessed = around.flatMap(({ containerId = '' }) => this.#table.get(containerId) ?? []);
+    const other = [...this.#outerOf(memcg), ...guessed].find((one) => this.#hasUnnamed(one));
     if (other === undefined) return [];
-    if (outer === undefined) guess!.processes--;
     this.#given(other);
     const atMs = takeCounted(this.#caseOf(other)!);
     this.#ledger.reopen(1, now);
@@ -235,7 +223,7 @@ export class LostKills {
       this.#noteTold(rise, count, now, container.id);
       return this.#give(rise, container, count, now);
     });
-    if (rise.processes === 0) return incidents;
+    if (rise.oomKills === 0) return incidents;
     this.#ledger.account(rise.oomKills, now);
     this.#noteTold(rise, rise.processes, now);
     return [...incidents, ...tellOfPod(rise, this.#podOf(rise), now)];
@@ -266,7 +254,8 @@ export class LostKills {
   #give(rise: CountedAround, container: Container, processes: number, now: Instant): Incident[] {
     const { memcg, atMs } = rise;
     // Who was told of by name is accounted for as often as the kernel has counted it.
-    const isTold = (this.#caseOf(container)?.toldUncounted ?? 0) > 0;
+    const open = this.#caseOf(container);
+    const isTold = open !== undefined && countToldUncounted(open, now) > 0;
     const oomKills = takeKills(rise, processes, !isTold);
     this.#given(container);
     const { id: containerId } = container;
@@ -275,23 +264,26 @@ export class LostKills {
     return this.#cases.observe(counted, container, now);
   }
 
-  /** Containers whose own groups are gone, and of which a group is the next one around whose counter has their kills. */
-  #goneBelow(memcg: string, ids: readonly string[] = []): Container[] {
-    return this.#goneOf([...new Set([...ids, ...this.#places.below(memcg)])]).filter(
-      (container) =>
-        !this.#outerOf(this.#places.of(container.id) ?? '', container).some((outer) => isThere(outer, memcg)),
-    );
+  /** Containers of whose deaths some are told, or named, and were in no counter. */
+  #findUncounted(now: Instant): Container[] {
+    return Array.from(this.#table.all()).filter((container) => this.#countUncounted(container, now) > 0);
+  }
+
+  /** Whether a group's counter is the next one that has a container's kills: those of groups between them are gone. */
+  #shows(memcg: string, { id }: Container): boolean {
+    const place = this.#places.of(id) ?? '';
+    if (!isBelow(place, memcg)) return false;
+    return !this.#outerOf(place).some((outer) => outer.memcg !== undefined && isBelow(outer.memcg, memcg));
   }
 
   #goneOf(ids: readonly string[]): Container[] {
     return ids.flatMap((id) => this.#table.get(id) ?? []).filter(({ memcg }) => memcg === undefined);
   }
 
-  /** The containers around a group whose counters have its kills, the innermost first. */
-  #outerOf(memcg: string, container: Container | undefined): Container[] {
+  /** The containers in which a group lies, its own one among them, and whose counters have its kills (v2). */
+  #outerOf(memcg: string): Container[] {
     if (!this.#countsBelow) return [];
-    const ids = identifyMemcg(memcg).containerIds.toReversed();
-    return ids.flatMap((id) => this.#table.get(id) ?? []).filter((outer) => outer !== container);
+    return identifyMemcg(memcg).containerIds.flatMap((id) => this.#table.get(id) ?? []);
   }
 
   /** Where a victim lived. */
@@ -300,42 +292,34 @@ export class LostKills {
   }
 
   /** Its own counter will never show what the log names, and did not. */
-  #isLost(container: Container, now: Instant): boolean {
+  #isLost(container: Container): boolean {
     if (container.memcg !== undefined) return false;
     const open = this.#caseOf(container);
-    if (open === undefined) return true;
-    return open.toldUnnamed === 0 && countUnnamed(open) <= 0 && this.#countUncounted(container, now) === 0;
+    return open === undefined || countUnnamed(open) <= 0;
   }
 
-  #isOther({ containerId }: { containerId?: string }, container: Container | undefined): boolean {
-    return containerId === undefined || containerId !== container?.id;
+  /** Where it was given to a container that is not told yet, it can still be given to the right one. */
+  #takeGiven({ containerId = '' }: ToldLost, logged: VictimLogged): boolean {
+    const other = this.#table.get(containerId);
+    return other === undefined || takeUnnamed(this.#caseOf(other), logged);
   }
 
   /** Whether kills of a container are counted that are neither told nor named. */
-  #hasUnnamed({ containerId = '' }: { containerId?: string }): boolean {
-    const container = this.#table.get(containerId);
-    const open = container && this.#caseOf(container);
+  #hasUnnamed(container: Container): boolean {
+    const open = this.#caseOf(container);
     return open !== undefined && countUnnamed(open) > 0;
   }
 
   /** Its deaths that are told or named, and that no counter has shown. */
-  #countUncounted(container: Container, { monotonicMs }: Instant): number {
+  #countUncounted(container: Container, now: Instant): number {
     const open = this.#caseOf(container);
-    if (open === undefined) return 0;
-    const told = monotonicMs > (open.uncountedUntilMs ?? Infinity) ? 0 : open.toldUncounted;
-    return told + Math.max(0, -countUnnamed(open));
+    return open === undefined ? 0 : countToldUncounted(open, now) + Math.max(0, -countUnnamed(open));
   }
 
   /** To which its counted kills belong. */
   #caseOf(container: Container): Case | undefined {
-    const cases = this.#cases.of(container);
-    return cases.find(({ group }) => group !== undefined) ?? cases[0];
+    return this.#cases.ofGroup(container);
   }
-}
-
-/** Whether a container's group is there, below another group. */
-function isThere({ memcg }: Container, group: string): boolean {
-  return memcg !== undefined && isBelow(memcg, group);
 }
 
 /** A kill of this case was told that the log has not named: it is this one's. */
@@ -349,6 +333,5 @@ function takeUnnamed(open: Case | undefined, { atMs }: VictimLogged): boolean {
 function takeCounted(open: Case): number {
   const last = open.counted.findLast(({ processes }) => processes > 0)!;
   last.processes--;
-  open.counted = open.counted.filter(({ processes }) => processes > 0);
   return last.atMs;
 }

@@ -167,17 +167,25 @@ describe('kills that only the counter of a pod shows', () => {
     assert.equal(new Set(receiver.told.map((one) => 'incidentId' in one && one.incidentId)).size, 1);
   });
 
-  it('are told once where the log names a group’s victims', () => {
-    for (const namedFirst of [true, false]) {
+  it('are told once, and accounted for, where the log names a group’s victims', () => {
+    for (const [namedFirst, settlesBetween] of [
+      [true, true],
+      [true, false],
+      [false, false],
+    ]) {
       const receiver = makeReceiver();
       const memcg = placeOf(11);
       const invocation = { at: { monotonicUs: 5 }, oomMemcg: memcg, oomGroup: memcg, constraint: 'CONSTRAINT_MEMCG' };
       const victims = [71, 72, 73].map((pid) =>
         victimOf(idOf(11), 5000, pid, { memcg, invocation, countedTwice: pid === 71 || undefined }),
       );
-      const counted = [gone(a, 11, 5001), lost(5002, [11], { oomKills: 4, oomGroupKills: 1 })];
-      receiver.take(...running, kernelTotal(5000, 44));
-      receiver.takeAt(5002, ...(namedFirst ? [...victims, ...counted] : [...counted, ...victims]));
+      const counted = [lost(5002, [11], { oomKills: 4, oomGroupKills: 1 })];
+      receiver.take(...running, kernelTotal(5000, 44), gone(a, 11, 5001));
+      receiver.takeAt(5002, ...(namedFirst ? victims : counted));
+      if (settlesBetween) receiver.settle(5700);
+      receiver.takeAt(5701, ...(namedFirst ? counted : victims));
+      receiver.settle(6400);
+      assert.ok(receiver.correlator.ledger.isBalanced);
       assert.equal(receiver.end().length, 4);
       assert.equal(receiver.correlator.ledger.unattributed, 0);
     }
@@ -200,8 +208,12 @@ describe('kills that only the counter of a pod shows', () => {
   it('are not told where the machine’s count has none that is not told', () => {
     const receiver = makeReceiver();
     // A process in the pod's group itself, of no container.
-    receiver.take(...running, kernelTotal(5000, 41), named(11, 5000, 90, podOf(1)), lost(5002, []));
+    const given: string[] = [];
+    receiver.correlator.lost.onGive(({ id }) => given.push(id));
+    receiver.take(...running, gone(a, 11, 4000), kernelTotal(5000, 41), named(11, 5000, 90, podOf(1)));
+    receiver.take(lost(5002, []), lost(5003, [11]));
     assert.deepEqual(receiver.end(), ['node_oom_kill', 0]);
+    assert.deepEqual([given, receiver.correlator.lost.state.told], [[], []]);
   });
 
   it('are given at once only where one container went and no log can name another, now or later', () => {
@@ -306,6 +318,190 @@ describe('kills that only the counter of a pod shows', () => {
     assert.deepEqual(given, [idOf(11)]);
   });
 
+  it('are none of what the log names in another pod, or more than 50 ms later', () => {
+    for (const [late, told] of [
+      [named(13, 5052, 71), ['pod 1 unknown', 0]],
+      [named(13, 5053, 71), ['13 unknown 71 kernel_log', 'pod 1 unknown', 0]],
+      [named(21, 5000, 71), ['21 unknown 71 kernel_log', 'pod 1 unknown', 0]],
+    ] as const) {
+      const receiver = makeReceiver();
+      receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
+      receiver.settle(5700);
+      receiver.takeAt(5800, late);
+      assert.deepEqual(receiver.end(), told);
+    }
+  });
+
+  it('are told by a late line of the log whatever tells its group', () => {
+    const heldBack = victimOf('', 5000, 71, { memcg: undefined, invocation: undefined });
+    for (const line of [heldBack, { ...heldBack, memcgSeen: placeOf(13) }]) {
+      for (const pids of [[], [71]]) {
+        const receiver = makeReceiver();
+        receiver.take(...running, { ...a.processes(1000), pids });
+        receiver.take(kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
+        receiver.settle(5700);
+        receiver.takeAt(5800, line);
+        assert.deepEqual(receiver.end(), ['pod 1 unknown', 0]);
+      }
+    }
+  });
+
+  it('are those of one late line where they were given to the container that went, whosever the line is', () => {
+    for (const [late, told] of [
+      [[named(13, 5000, 71), named(13, 5000, 72)], '13 unknown 72 kernel_log'],
+      [[named(11, 5000, 71), named(13, 5000, 72)], '13 unknown 72 kernel_log'],
+      [[named(13, 5000, 71), named(11, 5000, 72)], '11 unknown 72 kernel_log'],
+    ] as const) {
+      const receiver = makeReceiver();
+      receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), lost(5002, [11]));
+      receiver.settle(5700);
+      receiver.settle(6400);
+      assert.deepEqual(receiver.told.map(summarize), ['11 unknown - memory_events']);
+      receiver.takeAt(6500, ...late);
+      assert.deepEqual(receiver.end(), ['11 unknown - memory_events', told, 0]);
+    }
+  });
+
+  it('are those of as many late lines where the container that they were given to is forgotten', () => {
+    const receiver = makeReceiver();
+    const told = [{ memcg: podOf(1), containerId: idOf(77), processes: 1, atMs: 5002 }];
+    receiver.correlator.lost.resume({ rises: [], told }, { wallMs: 5700, monotonicMs: 5700 });
+    receiver.takeAt(5800, named(13, 5000, 71), named(13, 5000, 72));
+    assert.deepEqual(receiver.end(), ['13 unknown 72 kernel_log', 0]);
+  });
+
+  it('are given to the container that the log names, as long as they are not told of another', () => {
+    const receiver = makeReceiver();
+    const given: string[] = [];
+    receiver.correlator.lost.onGive(({ id }) => given.push(id));
+    receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), lost(5002, [11]));
+    receiver.settle(5700);
+    receiver.takeAt(5800, named(13, 5000, 71));
+    assert.deepEqual(given, [11, 11, 13].map(idOf));
+    receiver.settle(6500);
+    assert.ok(receiver.correlator.ledger.isBalanced);
+    assert.deepEqual(receiver.end(), ['13 unknown 71 kernel_log,memory_events', 0]);
+  });
+
+  it('stay given where the log names another pod’s victim, one whose own counter is there, or one that is told', () => {
+    const c = observationsOf(idOf(13));
+    const ofPresent = [appeared(c, 13)];
+    const ofTold = [b.counted(1100, 1, { memcg: placeOf(12) }), gone(b, 12, 1101)];
+    for (const [before, late, told] of [
+      [[], [named(21, 5000, 71)], '21 unknown 71 kernel_log'],
+      [
+        ofPresent,
+        [named(13, 5000, 71), c.counted(5801, 1, { memcg: placeOf(13) })],
+        '13 unknown 71 kernel_log,memory_events',
+      ],
+      [ofTold, [named(12, 1099, 71)], '12 unknown - memory_events'],
+      [ofTold, [named(12, 1200, 71)], '12 unknown - memory_events'],
+    ] as const) {
+      const receiver = makeReceiver();
+      receiver.take(...running, ...before);
+      receiver.settle(2000);
+      receiver.take(kernelTotal(5000, 42), gone(a, 11, 5001), lost(5002, [11]));
+      receiver.settle(5700);
+      receiver.takeAt(5801, ...late);
+      assert.deepEqual(receiver.end(), ['11 unknown - memory_events', told, 0]);
+    }
+  });
+
+  it('are not given to a container that is there, though the log names a victim in it', () => {
+    const receiver = makeReceiver();
+    const c = observationsOf(idOf(13));
+    receiver.take(...running, appeared(c, 13), kernelTotal(5000, 42), gone(a, 11, 5001), lost(5002, [11]));
+    receiver.takeAt(5003, named(13, 5000, 71));
+    receiver.settle(5602);
+    receiver.takeAt(5603, c.counted(5603, 1, { memcg: placeOf(13) }));
+    assert.deepEqual(receiver.end(), ['11 unknown - memory_events', '13 unknown 71 kernel_log,memory_events', 0]);
+    const again = makeReceiver({ isKernelLogUp: false });
+    again.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), appeared(a, 11), lost(5002, [11]));
+    assert.deepEqual(again.end(), ['pod 1 unknown', 0]);
+  });
+
+  it('wait no more once the log has named them', () => {
+    const receiver = makeReceiver();
+    receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), lost(5002, [11]), named(11, 5000, 71));
+    assert.equal(receiver.correlator.lost.dueAtMs, undefined);
+  });
+
+  it('leave the log’s line to a kill that the container’s own counter showed', () => {
+    const receiver = makeReceiver();
+    receiver.take(...running, kernelTotal(5000, 42), gone(a, 11, 5001), lost(5002, []));
+    receiver.take(b.counted(5500, 1, { memcg: placeOf(12) }), gone(b, 12, 5501));
+    receiver.settle(5602);
+    receiver.takeAt(5650, named(12, 5000, 72));
+    assert.deepEqual(receiver.end(), ['12 unknown 72 kernel_log,memory_events', 'pod 1 unknown', 0]);
+  });
+
+  it('are no more of a container’s than the log has named there, where another counter shows the rest', () => {
+    const receiver = makeReceiver();
+    receiver.take(appeared(a, 11), gone(a, 11, 5001), named(11, 5001, 71), named(11, 5001, 72));
+    receiver.take(lost(5002, [11]), lost(5003, [11]));
+    const told = [71, 72].map((pid) => `11 unknown ${pid} kernel_log,memory_events`);
+    assert.deepEqual(receiver.end(), [...told, 0]);
+  });
+
+  it('are none of a container in another pod that the log has named', () => {
+    const receiver = makeReceiver();
+    receiver.take(...running, kernelTotal(5000, 42), gone(a, 11, 5001), named(21, 5001, 71), lost(5002, [11]));
+    assert.deepEqual(receiver.end(), ['11 unknown - memory_events', '21 unknown 71 kernel_log', 0]);
+  });
+
+  it('are the last container’s that went, not one’s whose kill the log named long before', () => {
+    const receiver = makeReceiver();
+    receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), named(11, 5001, 71));
+    receiver.settle(5602);
+    receiver.take(kernelTotal(20_000, 42), gone(b, 12, 20_000), lost(20_001, [12]));
+    assert.deepEqual(receiver.end(), ['11 unknown 71 kernel_log', '12 unknown - memory_events', 0]);
+  });
+
+  it('are other kills than those that the log named more than 10 s before', () => {
+    for (const [atMs, kills] of [
+      [15_602, 1],
+      [15_603, 2],
+    ] as const) {
+      const receiver = makeReceiver();
+      receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), named(11, 5001, 71));
+      receiver.settle(5602);
+      receiver.take(kernelTotal(atMs, 42), lost(atMs, [11]));
+      receiver.end();
+      assert.equal(receiver.told.length, kills);
+    }
+  });
+
+  it('are none that the machine’s count has explained an exit by, though it has another', () => {
+    const receiver = makeReceiver({ isRuntimeUp: true });
+    receiver.take(...running, a.started(1000), kernelTotal(5000, 42), gone(a, 11, 5001), a.exited(5002, 137));
+    // The counter was read after its group had gone, and only then raised.
+    receiver.take(lost(5005, []));
+    receiver.settle(5604);
+    receiver.settle(5605);
+    assert.deepEqual(receiver.told.map(summarize), ['11 init - vmstat,exit_status', 'exit']);
+    assert.equal(receiver.correlator.ledger.openKills, 1);
+  });
+
+  it('are told where the machine counts none, and no more than it has counted where it does', () => {
+    const uncounted = makeReceiver({ isKernelLogUp: false });
+    uncounted.take(appeared(a, 11), gone(a, 11, 5001), lost(5002, [11]));
+    assert.deepEqual(uncounted.end(), ['11 unknown - memory_events', 0]);
+    const counted = makeReceiver({ isKernelLogUp: false });
+    counted.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001));
+    counted.take(lost(5002, [11, 12], { oomKills: 5, oomGroupKills: 1 }));
+    counted.settle(5700);
+    assert.ok(counted.correlator.ledger.isBalanced);
+    assert.deepEqual(counted.end(), ['pod 1 unknown', 0]);
+  });
+
+  it('are remembered as told once where they are given to a container', () => {
+    const receiver = makeReceiver();
+    receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), lost(5002, [11]));
+    receiver.settle(5700);
+    const told = [{ memcg: podOf(1), containerId: idOf(11), processes: 1, atMs: 5002 }];
+    assert.deepEqual(receiver.correlator.lost.state.told, told);
+  });
+
   it('are gone on with after a restart, and with what was told of them', () => {
     const first = makeReceiver();
     first.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
@@ -353,6 +549,47 @@ describe('a container in a container, on v2', () => {
     assert.deepEqual(receiver.end(), ['5 unknown - memory_events', 0]);
   });
 
+  it('has a second late line, and one of a later time, told of it', () => {
+    for (const [late, told] of [
+      [[innerNamed, named(6, 5000, 72, innerPlace)], '6 unknown 72 kernel_log'],
+      [[named(6, 5053, 73, innerPlace)], '6 unknown 73 kernel_log'],
+    ] as const) {
+      const receiver = makeReceiver();
+      receiver.take(...both, kernelTotal(5000, 42), innerGone, outerCounted);
+      receiver.settle(5002 + settleMs);
+      receiver.takeAt(7000, ...late);
+      assert.deepEqual(receiver.end(), ['5 unknown - memory_events', told, 0]);
+    }
+  });
+
+  it('is not given what the counter of a pod around the outer one shows besides', () => {
+    const place = placeOf(15);
+    const [around, within] = [observationsOf(idOf(15)), observationsOf(idOf(16))];
+    const innermost = `${place}/docker/${idOf(16)}`;
+    const receiver = makeReceiver();
+    receiver.take(...running, appeared(around, 15, place), appeared(within, 16, innermost), kernelTotal(5000, 42));
+    receiver.take(within.gone(5001, innermost), gone(a, 11, 5001), named(16, 5001, 71, innermost), lost(5002, [11]));
+    receiver.take(around.counted(5003, 1, { memcg: place }));
+    assert.deepEqual(receiver.end(), ['11 unknown - memory_events', '16 unknown 71 kernel_log,memory_events', 0]);
+  });
+
+  it('has its group kill accounted for once, and that of the outer one that is counted in two readings', () => {
+    const invocation = { at: { monotonicUs: 5 }, oomMemcg: innerPlace, oomGroup: innerPlace };
+    const victims = [71, 72].map((pid) =>
+      victimOf(idOf(6), 5000, pid, { memcg: innerPlace, invocation, countedTwice: pid === 71 || undefined }),
+    );
+    const within = makeReceiver();
+    within.take(...both, kernelTotal(5000, 43), innerGone);
+    within.takeAt(5001, ...victims);
+    within.settle(5700);
+    within.takeAt(5800, outer.counted(5800, 3, { memcg: outerPlace, oomGroupKills: 1 }));
+    assert.ok(within.correlator.ledger.isBalanced);
+    const own = makeReceiver();
+    own.take(...both, kernelTotal(5000, 42), outer.counted(5001, 1, { memcg: outerPlace, oomGroupKills: 0 }));
+    own.take(outer.counted(5002, 1, { memcg: outerPlace, oomGroupKills: 1 }));
+    assert.ok(own.correlator.ledger.isBalanced);
+  });
+
   it('and whose kill was told when its group went, is not told by the outer counter', () => {
     const receiver = makeReceiver();
     receiver.take(...both, kernelTotal(5000, 41), innerGone);
@@ -392,5 +629,11 @@ describe('a container in a container, on v2', () => {
     receiver.take(...both.map((one) => ({ ...one, countsBelow: false }) as Observation), kernelTotal(5000, 42));
     receiver.takeAt(5002, innerGone, innerNamed, outerCounted);
     assert.deepEqual(receiver.end(), ['5 unknown - memory_events', '6 unknown 71 kernel_log', 0]);
+    const late = makeReceiver();
+    late.take(...both.map((one) => ({ ...one, countsBelow: false }) as Observation), kernelTotal(5000, 42));
+    late.takeAt(5002, outerCounted);
+    late.settle(5700);
+    late.takeAt(5800, innerGone, innerNamed);
+    assert.deepEqual(late.end(), ['5 unknown - memory_events', '6 unknown 71 kernel_log', 0]);
   });
 });
