@@ -53,8 +53,11 @@ export interface SourceWatcher {
 const firstDelayMs = 100;
 const longestDelayMs = 10_000;
 
+/** What comes back is noticed within a fifth of the time for which it was away: what a peer tells again it does not tell for long. */
+const delayGrowth = 1.2;
+
 /**
- * Observes until `signal` is aborted: whenever the subscription breaks, subscribes again, after a delay that doubles
+ * Observes until `signal` is aborted: whenever the subscription breaks, subscribes again, after a delay that grows
  * from 100 ms to 10 s and begins anew once a subscription has worked. The only retry loop of the sources. Never
  * rejects.
  */
@@ -76,6 +79,6 @@ export async function keepObserving(
       if (!signal.aborted) watcher.down(error);
     }
     await sleep(delayMs, undefined, { signal }).catch(() => undefined);
-    delayMs = Math.min(delayMs * 2, longestDelayMs);
+    delayMs = Math.min(delayMs * delayGrowth, longestDelayMs);
   }
 }

@@ -53,10 +53,22 @@ export class ContainerdApi {
     });
   }
 
-  /** The tasks of a namespace: one for each container whose main process runs, or has ended and was not yet cleared away. */
-  async tasks(namespace: string, signal: AbortSignal): Promise<readonly Process[]> {
-    const { tasks } = await this.#client.unary(Tasks.method.list, {}, { ...this.#in(namespace), signal });
-    return tasks;
+  /**
+   * The tasks of a namespace: one for each container whose main process runs, or has ended and was not yet cleared away.
+   * containerd asks the shims one after the other, each for 2 s at most; undefined where all of that took too long.
+   */
+  async tasks(
+    namespace: string,
+    signal: AbortSignal,
+    timeoutMs = this.#timeoutMs,
+  ): Promise<readonly Process[] | undefined> {
+    try {
+      const { tasks } = await this.#client.unary(Tasks.method.list, {}, { ...this.#in(namespace), timeoutMs, signal });
+      return tasks;
+    } catch (error) {
+      if (error instanceof GrpcError && error.code === 'DEADLINE_EXCEEDED') return undefined;
+      throw error;
+    }
   }
 
   /**

@@ -25,6 +25,8 @@ export interface SubscriptionSettings {
   graceMs: number;
   /** How long an end that was missed waits for somebody who knows its exit code. */
   retoldWithinMs: number;
+  /** After how long a listing that was not whole is tried again. */
+  listsAgainAfterMs: number;
   clock: () => number;
   onBadInput: OnBadInput;
   emit: Emit;
@@ -33,6 +35,9 @@ export interface SubscriptionSettings {
 }
 
 const mostInspectionsWaiting = 1000;
+
+/** For a listing that nobody waits for: 30 shims that hang. */
+const patientMs = 60_000;
 
 /** A kubelet starts at once what it has made: one that has no task by then has most likely failed to start. */
 const startsWithinMs = 3_000;
@@ -107,17 +112,27 @@ export class ContainerdInspector {
     emit(seen);
   }
 
-  /** Tells how every container stands that runs, that ended lately, or that we knew before. */
-  async list(): Promise<void> {
+  /**
+   * Tells how every container stands that runs, that ended lately, or that we knew before. Where that takes too long,
+   * because shims hang, it tells who they are, events go on, and the rest is asked for again, with more patience.
+   */
+  async list(timeoutMs?: number): Promise<void> {
     const { api, namespaces, memory, clock, emit, signal } = this.#settings;
     const listedAtMs = clock();
     const before = memory.ids();
     const untold = new Map<string, RememberedContainer>();
+    let isWhole = true;
     for (const namespace of namespaces) {
-      const tasks = tasksById(await api.tasks(namespace, signal));
+      const tasks = await api.tasks(namespace, signal, timeoutMs);
+      isWhole &&= tasks !== undefined;
+      const byId = tasksById(tasks ?? []);
       for await (const container of api.containers(namespace, signal)) {
         before.delete(container.id);
-        const isTold = this.#tellListed(container, namespace, tasks.get(container.id), listedAtMs);
+        if (tasks === undefined) {
+          this.#tellName(container);
+          continue;
+        }
+        const isTold = this.#tellListed(container, namespace, byId.get(container.id), listedAtMs);
         if (!isTold) untold.set(container.id, memory.get(container.id)!);
       }
     }
@@ -126,6 +141,27 @@ export class ContainerdInspector {
       const isGone = memory.delete(containerId)?.told === true;
       if (isGone) emit({ kind: 'container_removed', containerId, atMs: clock() });
     }
+    if (!isWhole) void this.#listAgain();
+  }
+
+  /** Never rejects. */
+  async #listAgain(): Promise<void> {
+    const { listsAgainAfterMs, onBadInput, signal } = this.#settings;
+    onBadInput('tasks cannot be listed in time: a shim hangs, most likely', '');
+    await sleep(listsAgainAfterMs, undefined, { signal, ref: false }).catch(() => {});
+    if (signal.aborted) return;
+    // Where the connection broke the stream of events does so, too, and what comes after it lists anew.
+    await this.list(patientMs).catch(() => {});
+  }
+
+  /** Who it is. Whether it runs its events will tell, or a later listing, to which it is new still. */
+  #tellName(container: Container): void {
+    const { memory, clock, emit, onBadInput } = this.#settings;
+    const { id } = container;
+    if (!isContainerId(id)) return onBadInput('listed container has no id of 64 hex digits', printable(id));
+    if (memory.get(id) !== undefined) return;
+    const { facts } = describeContainer(container, onBadInput);
+    emit({ kind: 'container_seen', containerId: id, ...facts, atMs: clock(), running: false, paused: false });
   }
 
   /** Returns false for one that ran when we last knew, and of which nobody knows how it ended. */

@@ -26,6 +26,8 @@ export interface ContainerdSourceOptions extends SocketSearch {
    * tells again, which it tries five times, after 1 to 5 seconds (containerd, runtime/v2/shim/publisher.go). Default: 6 s.
    */
   retoldWithinMs?: number;
+  /** After how long a listing that shims have held up is tried again. Default: 10 s. */
+  listsAgainAfterMs?: number;
   /** The present time in milliseconds since the epoch. */
   clock?: () => number;
   /** Told of everything that cannot be used, and of what is left out because a bound is reached. */
@@ -104,9 +106,20 @@ export class ContainerdSource implements Source {
 
   #subscribe(api: ContainerdApi, emit: Emit, signal: AbortSignal): ContainerdSubscription {
     const { namespaces, hostRoot, graceMs = 300_000, retoldWithinMs = 6_000, clock = Date.now } = this.#options;
-    const onBadInput = this.#options.onBadInput ?? (() => {});
+    const { onBadInput = () => {}, listsAgainAfterMs = 10_000 } = this.#options;
     const memory = this.#memory;
-    const settings = { api, namespaces, memory, hostRoot, graceMs, retoldWithinMs, clock, onBadInput, emit, signal };
-    return new ContainerdSubscription(settings);
+    return new ContainerdSubscription({
+      api,
+      namespaces,
+      memory,
+      hostRoot,
+      graceMs,
+      retoldWithinMs,
+      listsAgainAfterMs,
+      clock,
+      onBadInput,
+      emit,
+      signal,
+    });
   }
 }

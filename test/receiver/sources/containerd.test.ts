@@ -123,6 +123,21 @@ describe('the containerd source', () => {
     ]);
   });
 
+  it('goes on with names and events while shims hold up the listing of tasks, and lists again', async () => {
+    runs(web);
+    runs(db, 'db');
+    fake.taskListsHang = 1;
+    await observe(makeSource({ timeoutMs: 100, listsAgainAfterMs: 50 }));
+    assert.deepEqual(kindsOf(web), ['container_seen']);
+    assert.partialDeepStrictEqual(told(web)[0], { running: false, pod: { uid, containerName: 'app' } });
+    ended(db, 137);
+    await until('an end is told meanwhile', () => kindsOf(db).includes('container_exited'));
+    assert.ok(bad.includes('tasks cannot be listed in time: a shim hangs, most likely'));
+    assert.deepEqual([ups, failures], [1, []]);
+    await until('web runs', () => told(web).some((one) => one.kind === 'container_seen' && one.pid === pid));
+    assert.equal(fake.calls.filter((call) => call.startsWith('subscribe')).length, 1);
+  });
+
   it('tells what runs, what is paused and what has just ended, and nothing of what never ran or ended long ago', async () => {
     const nowMs = Date.now();
     const ids = ['0', '1', '2', '3', '4', '5'].map((digit) => digit.repeat(64));

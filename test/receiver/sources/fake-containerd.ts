@@ -26,6 +26,8 @@ export class FakeContainerd {
   readonly ends = new Map<string, { atMs: number; exitCode: number; reason?: string }>();
   /** The CRI plugin never answers. */
   criHangs = false;
+  /** So many listings of tasks are never answered, as where shims hang. */
+  taskListsHang = 0;
   /** What was asked, in its order. */
   readonly calls: string[] = [];
   /** Takes an answer's place. */
@@ -61,7 +63,7 @@ export class FakeContainerd {
       const tasks = this.tasks.get(namespace) ?? [];
       const listed = create(ListTasksResponseSchema, { tasks });
       this.#note(`tasks ${namespace}`);
-      answer(null, listed);
+      if (this.taskListsHang-- <= 0) answer(null, listed);
     })
     .unary(RuntimeService.method.containerStatus, (call, answer) => {
       const { containerId } = call.request;
