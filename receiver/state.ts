@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { openCase, type Case } from './case.ts';
 import { isRunning, type Container } from './container-table.ts';
+import type { OomInvocation } from './kernel/oom-dump.ts';
 import type { Life } from './life.ts';
 import type { VictimLogged } from './observation.ts';
 import type { KnownGroup } from './sources/memcg-group.ts';
@@ -8,6 +9,9 @@ import { hasWorkloadOfPod } from './workload-table.ts';
 
 /** Of the form of the state. Keys may be added to a version; whatever changes the meaning of one is another version. */
 const version = 1;
+
+/** Of one case that are open at one moment. */
+const mostVictims = 1_000;
 
 const amount = z.number().nonnegative();
 const number = z.number();
@@ -295,12 +299,32 @@ export function stateOf(container: Container, groups: readonly KnownGroup[], cas
   };
 }
 
+/**
+ * What the log tells of an invocation is kept with the first of its victims: of a group kill there can be thousands.
+ * Those beyond the most are known to a later run by the counters alone: the container's, or the machine's, which has
+ * them as unattributed.
+ */
+function keepVictims(named: readonly VictimLogged[]): VictimLogged[] {
+  const kept = new Set<OomInvocation>();
+  return named.slice(0, mostVictims).map((logged) => {
+    const { victim } = logged;
+    const { invocation } = victim;
+    if (invocation === undefined) return logged;
+    if (!kept.has(invocation)) {
+      kept.add(invocation);
+      return logged;
+    }
+    return { ...logged, victim: { ...victim, invocation: { ...invocation, memoryStat: undefined, tasks: undefined } } };
+  });
+}
+
 function stateOfCase(open: Case, present: Life | undefined): CaseState {
   const { container: _container, ...known } = open;
   const { dueAtMs: _dueAtMs, killsDueByMs: _killsDueByMs, uncountedUntilMs: _uncountedUntilMs, ...rest } = known;
   const { life, ended, group, unnamedBeforeMs } = open;
   return {
     ...rest,
+    named: keepVictims(open.named),
     isPresent: life !== undefined && life === present,
     life: life === present ? undefined : life,
     group: group && { memcg: group.memcg, atMs: group.atMs, fresh: group.fresh },

@@ -303,6 +303,28 @@ describe('the state', () => {
     await second.keeper.close();
   });
 
+  it('holds no more than a thousand victims of a group kill, and what is told of their invocation once', async (t) => {
+    const { storage, path } = await makeStorage(t);
+    const first = startRun(storage);
+    const { appeared } = observationsOf(idOf(1));
+    const memoryStat = new Map(Array.from({ length: 60 }, (_, n) => [`some_key_${n}`, 4096]));
+    const tasks = Array.from({ length: 10 }, (_, n) => ({ pid: n, comm: 'hog', rssBytes: 4096 }));
+    const oomGroup = `/docker/${idOf(1)}`;
+    const invocation = { at: { monotonicUs: 5 }, oomMemcg: oomGroup, oomGroup, memoryStat, tasks };
+    first.take(
+      appeared(10),
+      ...Array.from({ length: 1001 }, (_, n) => victimOf(idOf(1), 29, 1000 + n, { invocation })),
+    );
+    await first.keeper.close();
+    const bytes = readFileSync(path);
+    const { named } = decodeState(bytes).containers.get(idOf(1))!.cases[0]!;
+    assert.equal(named.length, 1000);
+    const [one, other] = named.map(({ victim }) => victim.invocation!);
+    assert.deepEqual([one!.memoryStat, one!.tasks?.length], [memoryStat, 10]);
+    assert.deepEqual([other!.oomGroup, other!.memoryStat, other!.tasks], [oomGroup, undefined, undefined]);
+    assert.ok(bytes.length < 1_000_000, `${bytes.length}`);
+  });
+
   it('that is cut at any byte still starts, and warns only where its first line is not whole', async (t) => {
     const { storage, directory, path } = await makeStorage(t);
     const first = startRun(storage);
