@@ -245,6 +245,7 @@ class ContainerLifecycle implements Component {
   #take(source: string, observation: Observation): void {
     try {
       this.#telemetry.countObservation(source);
+      if (source !== 'kernel_log' && this.#isDue()) this.#kernelLog?.catchUp();
       this.#tell(this.#correlator.take(observation, readClock()));
       if (observation.kind !== 'processes_seen') this.#noteChange(this.#correlator.containerOf(observation));
       this.#followUp(source, observation);
@@ -366,9 +367,15 @@ class ContainerLifecycle implements Component {
     }, delayMs);
   }
 
+  /** Something waits no longer for evidence. */
+  #isDue(): boolean {
+    return (this.#correlator.dueAtMs ?? Infinity) <= performance.now();
+  }
+
   /** Judges what is due; false where that failed. */
   #settle(now: Instant): boolean {
     const settled = this.#guard('settle', () => {
+      this.#kernelLog?.catchUp();
       this.#tell(this.#correlator.settle(now));
       return true;
     });

@@ -37,6 +37,9 @@ const floodMs = 10;
 /** When to look again after a hint: the runtime or the counter can be ahead of the log. */
 const looksAgainAfterMs = [2, 10, 30, 100, 300];
 
+/** Whoever must know what the log has by now waits no longer for it. */
+const catchesUpWithinMs = 100;
+
 /** Later a pid can be another process's. */
 const pidIsSameForMs = 5_000;
 
@@ -131,6 +134,25 @@ export class KernelLogSource implements Source {
     this.#wake();
   }
 
+  /**
+   * Tells what the log has by now, where it can be read without waiting: on a node that is short of CPU a kill can be
+   * due to be judged before the next look has come.
+   */
+  catchUp(): void {
+    const tap = this.#tap;
+    if (tap?.way !== 'kernel_log' || !this.#caughtUp) return;
+    const untilMs = performance.now() + catchesUpWithinMs;
+    try {
+      while (tap.read(this.#sink) === true) if (performance.now() >= untilMs) return;
+    } catch {
+      // The next look meets it as well, and ends this reading.
+      return;
+    }
+    this.#reachEnd();
+    const isWhole = this.#last !== undefined && this.#clocks.wallMs() - this.#timeOf(this.#last) >= tap.silenceMs;
+    if (isWhole) this.#settle();
+  }
+
   /** Up to where the log is told, to go on from there after a restart; undefined where that cannot be said. */
   position(): LogResumption | undefined {
     if (this.#bootId === '') return undefined;
@@ -197,10 +219,15 @@ export class KernelLogSource implements Source {
       await setImmediate();
       more = await tap.read(this.#sink);
     }
-    const nowUs = this.#clocks.monotonicUs();
-    this.#endSeenUs = nowUs;
-    this.#endOld();
+    const nowUs = this.#reachEnd();
     if (this.#unsettledSinceUs !== undefined && nowUs - this.#unsettledSinceUs >= tap.silenceMs * 1000) this.#settle();
+  }
+
+  /** Returns the time by CLOCK_MONOTONIC. */
+  #reachEnd(): number {
+    this.#endSeenUs = this.#clocks.monotonicUs();
+    this.#endOld();
+    return this.#endSeenUs;
   }
 
   /** Until the next look is due, or somebody hints. */

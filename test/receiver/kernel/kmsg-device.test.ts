@@ -12,7 +12,7 @@ const record = (sequence: number, text = `line ${sequence}`, fields = '6'): Answ
 });
 
 /** A device that answers so, and then has nothing more; told is what it tells of all that. */
-function readAll(answers: Answer[], start: Partial<LogStart> = {}) {
+function readAll(answers: Answer[], start: Partial<LogStart> = {}, onMessage = () => {}) {
   const told: string[] = [];
   let turns = 0;
   const queue = [...answers];
@@ -23,7 +23,10 @@ function readAll(answers: Answer[], start: Partial<LogStart> = {}) {
   });
   try {
     const sink = {
-      message: ({ text }: { text: string }, old: boolean) => void told.push(old ? `(${text})` : text),
+      message: ({ text }: { text: string }, old: boolean) => {
+        onMessage();
+        told.push(old ? `(${text})` : text);
+      },
       gap: ({ reason, lostRecords }: { reason: string; lostRecords?: number }, old: boolean) =>
         void told.push(`${old ? 'old ' : ''}${reason} ${lostRecords}`),
       malformed: (what: string) => void told.push(what),
@@ -68,6 +71,18 @@ suite('/dev/kmsg', () => {
     // After 500 records, or a few milliseconds.
     assert.ok(turns >= 2, `${turns} turns`);
     assert.equal(told.length, 1_200);
+  });
+
+  test('reads a hundred records at each turn, though the time of a turn passes without', () => {
+    const busy = (): void => {
+      for (const untilMs = performance.now() + 6; performance.now() < untilMs;);
+    };
+    const { told, turns } = readAll(
+      Array.from({ length: 110 }, (_, index) => record(index)),
+      {},
+      busy,
+    );
+    assert.deepEqual([told.length, turns], [110, 1]);
   });
 
   test('says what cannot be read', () => {

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite, test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { KmsgDevice } from '../../../receiver/kernel/kmsg-device.ts';
 import type { LogResumption } from '../../../receiver/kernel/log-tap.ts';
 import type { Observation } from '../../../receiver/observation.ts';
@@ -143,6 +144,28 @@ suite('the source kernel_log', () => {
       [['talos', '/kubepods/besteffort/pod1'], ['earlyoom', 71], undefined],
     );
     assert.ok(Math.abs(told[0]!.atMs - aroundMs) < 1000);
+  });
+
+  test('tells at once what the log has, when asked to catch up', async (t) => {
+    const log = new Log();
+    const { source, observe, seen, stop } = follow(t, log, { pollIntervalMs: 60_000 });
+    source.catchUp();
+    const { up, ended } = observe();
+    await up;
+    log.kill(7, '/docker/a');
+    await sleep(10);
+    source.catchUp();
+    assert.deepEqual(pidsOf(seen), [7]);
+    // Its report may go on.
+    log.kill(8, '/docker/a', nowUs() + 1e6);
+    source.catchUp();
+    assert.deepEqual(pidsOf(seen), [7]);
+    log.fail('EIO');
+    source.catchUp();
+    await stop();
+    source.lookAt();
+    await ended.catch(() => undefined);
+    assert.deepEqual(pidsOf(seen), [7, 8]);
   });
 
   test('tells victims of one invocation with one object for it', async (t) => {
