@@ -8,6 +8,7 @@ import { isAlive } from './docker-host.ts';
 import { eventually } from './eventually.ts';
 import { Kubelet } from './kubelet.ts';
 import { lockMachine } from './machine-lock.ts';
+import { podGroups } from './pod-groups.ts';
 
 const execute = promisify(execFile);
 const runtimes = join(import.meta.dirname, '../runtimes');
@@ -32,7 +33,8 @@ export async function startContainerd(programs?: string): Promise<ContainerdHost
   const socket = join(folder, 'containerd.sock');
   const kubelet = new Kubelet(socket, folder);
   const start = async (): Promise<void> => {
-    await execute(join(runtimes, 'containerd-up.sh'), programs === undefined ? [folder] : [folder, programs]);
+    const env = { ...process.env, EXIT137_CGROUP_DRIVER: podGroups.driver };
+    await execute(join(runtimes, 'containerd-up.sh'), programs === undefined ? [folder] : [folder, programs], { env });
   };
   const down = async (): Promise<void> => {
     await execute(join(runtimes, 'containerd-down.sh'), [folder]);

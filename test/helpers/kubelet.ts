@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { GrpcClient } from '../../receiver/grpc/client.ts';
@@ -13,6 +13,7 @@ import {
   type ContainerStatus,
   type PodSandboxConfigSchema,
 } from './generated/kubelet_pb.ts';
+import { podGroups } from './pod-groups.ts';
 
 /** The image with busybox and memhog (test/runtimes/memhog.c tells its modes). */
 const image = 'localhost/exit137-test:1';
@@ -44,7 +45,7 @@ interface PodContainerOptions {
 
 /**
  * Plays the kubelet of a node: drives a container runtime over its CRI with the calls, labels, annotations and groups
- * (driver cgroupfs, class burstable) that a kubelet uses. Pods are on the host's network, because there is no CNI.
+ * (class burstable) that a kubelet uses. Pods are on the host's network, because there is no CNI.
  */
 export class Kubelet {
   readonly #socket: string;
@@ -73,7 +74,7 @@ export class Kubelet {
     const name = options.name ?? `web-${uid.slice(0, 8)}`;
     const logs = join(this.#folder, 'logs', `${namespace}_${name}_${uid}`);
     mkdirSync(logs, { recursive: true });
-    makePodGroups(uid, limitMib);
+    await podGroups.make(uid, limitMib);
     const config: MessageInitShape<typeof PodSandboxConfigSchema> = {
       metadata: { name, uid, namespace, attempt: 0 },
       // Empty, as a kubelet gives it to a pod on the host's network.
@@ -82,7 +83,7 @@ export class Kubelet {
       labels: podLabels(namespace, name, uid),
       annotations: { 'kubernetes.io/config.source': 'api' },
       linux: {
-        cgroupParent: podGroup(uid),
+        cgroupParent: podGroups.nameOf(uid),
         securityContext: { namespaceOptions: { network: NamespaceMode.NODE, pid: NamespaceMode.CONTAINER } },
       },
     };
@@ -114,7 +115,7 @@ export class Kubelet {
 
   /** For when the runtime and all of its processes are gone: takes away the groups of pods that could not be removed. */
   async removeGroups(): Promise<void> {
-    for (const { uid } of this.#pods) await removePodGroups(uid);
+    for (const { uid } of this.#pods) await podGroups.remove(uid);
   }
 
   /** Takes note that a pod is gone. */
@@ -209,7 +210,7 @@ export class Pod {
     const { sandboxId: podSandboxId } = this;
     await this.#kubelet.call(RuntimeService.method.stopPodSandbox, { podSandboxId });
     await this.#kubelet.call(RuntimeService.method.removePodSandbox, { podSandboxId });
-    await removePodGroups(this.uid);
+    await podGroups.remove(this.uid);
     this.#kubelet.forget(this);
   }
 }
@@ -305,66 +306,4 @@ function podLabels(namespace: string, name: string, uid: string): Record<string,
     'io.kubernetes.pod.uid': uid,
     app: 'web',
   };
-}
-
-/** The pod's group, as a kubelet with the cgroupfs driver names it. */
-export function podGroup(uid: string): string {
-  return `/kubepods/burstable/pod${uid}`;
-}
-
-/** Makes the pod's group and those above it where memory is accounted, as a kubelet does before its sandbox is run. */
-function makePodGroups(uid: string, limitMib: number | undefined): void {
-  const root = memoryRoot();
-  let folder = root;
-  for (const name of podGroup(uid).split('/').slice(1)) {
-    if (existsSync(join(folder, 'cgroup.subtree_control'))) {
-      writeFileSync(join(folder, 'cgroup.subtree_control'), '+memory');
-    }
-    folder = join(folder, name);
-    mkdirSync(folder, { recursive: true });
-  }
-  if (limitMib === undefined) return;
-  const file = ['memory.max', 'memory.limit_in_bytes'].find((name) => existsSync(join(folder, name)));
-  writeFileSync(join(folder, file!), String(limitMib * mib));
-}
-
-/** Takes the pod's group away from every hierarchy, and those above it where they are empty. */
-async function removePodGroups(uid: string): Promise<void> {
-  for (const root of hierarchyRoots()) {
-    const pod = join(root, podGroup(uid));
-    await eventually(`the group ${pod} is gone`, () => {
-      removeTree(pod);
-      return existsSync(pod) ? undefined : true;
-    });
-    // Another pod's group can be there, or be gone this very moment.
-    for (const name of ['kubepods/burstable', 'kubepods']) tryRemoving(join(root, name));
-  }
-}
-
-function removeTree(folder: string): void {
-  if (!existsSync(folder)) return;
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) removeTree(join(folder, entry.name));
-  }
-  tryRemoving(folder);
-}
-
-function tryRemoving(folder: string): void {
-  try {
-    rmdirSync(folder);
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'EBUSY' && code !== 'ENOTEMPTY' && code !== 'ENOENT') throw error;
-  }
-}
-
-/** Mount points of all cgroup hierarchies: on v1 a runtime makes its groups in each of them. */
-function hierarchyRoots(): string[] {
-  const lines = readFileSync('/proc/mounts', 'latin1').split('\n');
-  const mounts = lines.map((line) => line.split(' ')).filter(([, , type]) => type === 'cgroup' || type === 'cgroup2');
-  return mounts.map(([, path]) => path!);
-}
-
-function memoryRoot(): string {
-  return existsSync('/sys/fs/cgroup/memory') ? '/sys/fs/cgroup/memory' : '/sys/fs/cgroup';
 }

@@ -2,6 +2,7 @@
 # containerd-up.sh DIR [BINDIR]
 # Starts a containerd of its own under DIR, with its CRI plugin, and prints its socket. Does nothing if it runs already.
 # BINDIR holds containerd, ctr and containerd-shim-runc-v2 if they are not those on the PATH.
+# EXIT137_CGROUP_DRIVER=systemd: systemd makes the groups of containers.
 # Needs: containerd, runc. It has no CNI: pods must use the network of the host.
 set -eu
 
@@ -16,6 +17,8 @@ if [ -s "$dir/pid" ] && kill -0 "$(cat "$dir/pid")" 2> /dev/null && answers; the
 fi
 
 mkdir -p "$dir/cni"
+systemd=false
+if [ "${EXIT137_CGROUP_DRIVER:-}" = systemd ]; then systemd=true; fi
 # restrict_oom_score_adj: the pause container's -998 needs CAP_SYS_RESOURCE, which a sandbox may lack.
 cat > "$dir/config.toml" <<TOML
 version = 2
@@ -38,6 +41,8 @@ state = "$dir/state"
     conf_dir = "$dir/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = $systemd
 TOML
 setsid containerd --config "$dir/config.toml" > "$dir/log" 2>&1 < /dev/null &
 echo $! > "$dir/pid"
