@@ -256,7 +256,7 @@ export interface VictimLogged {
   victim: OomVictim;
   /** Its group as /proc still showed it, where the kernel held back the report that names it. */
   memcgSeen?: string;
-  /** Of the boot that the log's sequence numbers and times count from; absent for a log file. */
+  /** Of the boot that the log's sequence numbers and times count from; absent for a line of a file that may be of another. */
   bootId?: string;
 }
 

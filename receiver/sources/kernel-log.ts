@@ -354,14 +354,18 @@ export class KernelLogSource implements Source {
     this.#emit({ kind: 'nothing_killable', source: this.name, atMs, invocation, bootId: this.#bootIdOf(at) });
   }
 
-  #bootIdOf({ monotonicUs }: LogPosition): string | undefined {
-    return monotonicUs === undefined ? undefined : this.#bootId || undefined;
+  #bootIdOf(at: LogPosition): string | undefined {
+    return this.#kernelMsOf(at) === undefined ? undefined : this.#bootId || undefined;
   }
 
-  /** The kernel's own time is finer than that of most log files, as long as it is of this boot. */
-  #timeOf({ monotonicUs, wallTimeMs }: LogPosition): number {
+  #timeOf(at: LogPosition): number {
+    return this.#kernelMsOf(at) ?? at.wallTimeMs ?? this.#clocks.wallMs();
+  }
+
+  /** By the kernel's own time, which is finer than that of most log files, as long as it is of this boot. */
+  #kernelMsOf({ monotonicUs, wallTimeMs }: LogPosition): number | undefined {
     const kernelMs = monotonicUs === undefined ? undefined : this.#clock.wallMsOf(monotonicUs);
-    if (kernelMs === undefined || wallTimeMs === undefined) return kernelMs ?? wallTimeMs ?? this.#clocks.wallMs();
-    return Math.abs(kernelMs - wallTimeMs) < sameTimeMs ? kernelMs : wallTimeMs;
+    if (kernelMs === undefined || wallTimeMs === undefined) return kernelMs;
+    return Math.abs(kernelMs - wallTimeMs) < sameTimeMs ? kernelMs : undefined;
   }
 }

@@ -40,6 +40,7 @@ function makeFile(t: TestContext): string {
 /** One run of the service, as far as it concerns the log. */
 async function run(open: (start: LogStart) => LogTap, resumeAfter?: LogResumption) {
   const told: { pid: number; limitBytes?: number }[] = [];
+  const boots: (string | undefined)[] = [];
   const stopping = new AbortController();
   const source = new KernelLogSource({
     hostRoot: '/',
@@ -57,8 +58,9 @@ async function run(open: (start: LogStart) => LogTap, resumeAfter?: LogResumptio
   const { promise: up, resolve } = Promise.withResolvers<void>();
   const ended = source.observe(
     (seen) => {
-      if (seen.kind === 'oom_victim')
-        told.push({ pid: seen.victim.pid, limitBytes: seen.victim.invocation?.limitBytes });
+      if (seen.kind !== 'oom_victim') return;
+      told.push({ pid: seen.victim.pid, limitBytes: seen.victim.invocation?.limitBytes });
+      boots.push(seen.bootId);
     },
     resolve,
     stopping.signal,
@@ -76,7 +78,7 @@ async function run(open: (start: LogStart) => LogTap, resumeAfter?: LogResumptio
         pids,
       ),
     );
-  return { source, stop, tells, told };
+  return { source, stop, tells, told, boots };
 }
 
 suite('the source kernel_log on a file', () => {
@@ -112,6 +114,20 @@ suite('the source kernel_log on a file', () => {
     t.after(() => second.stop());
     await second.tells(8);
     assert.deepEqual(second.told, [{ pid: 8, limitBytes: 8192 * 1024 }]);
+  });
+
+  test('tells the boot of a kill only where its date is that of the kernel’s own time', async (t) => {
+    const path = makeFile(t);
+    const { stop, tells, boots } = await run((start) => new LogFile(path, start));
+    t.after(stop);
+    const killed = 'Memory cgroup out of memory: Killed process';
+    const figures = '(x) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB';
+    const upSeconds = Number(process.hrtime.bigint() / 1000n) / 1e6;
+    for (const [pid, seconds] of [upSeconds, upSeconds - 60].entries())
+      appendFileSync(path, line(`[${seconds.toFixed(6)}] ${killed} ${pid + 7} ${figures}`));
+    appendFileSync(path, line(`${killed} 9 ${figures}`));
+    await tells(7, 8, 9);
+    assert.deepEqual(boots, [bootId, undefined, undefined]);
   });
 
   test('takes no name with a line break for a report, where that was read just behind the break', async (t) => {
