@@ -72,7 +72,8 @@ function cutName(value: unknown, longest: number, what: string, onBadInput: OnBa
 
 function restartCountOf(labels: Texts, annotations: Texts, onBadInput: OnBadInput): number | undefined {
   const key = 'io.kubernetes.container.restartCount';
-  const value = annotations[key] ?? labels[key] ?? labels[`annotation.${key}`];
+  // A label of this name is one of the image's.
+  const value = annotations[key] ?? labels[`annotation.${key}`];
   if (value === undefined) return undefined;
   if (typeof value === 'string' && /^\d{1,9}$/.test(value)) return Number(value);
   onBadInput(`annotation ${key} is no number`, printable(value));

@@ -34,10 +34,13 @@ export class PollPace {
       clearTimeout(timer);
       timer = setTimeout(resolve, Math.max(0, this.#dueAtMs() - performance.now()));
     };
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    const stop = (): void => resolve();
+    signal.addEventListener('abort', stop);
     this.#rearm();
     if (signal.aborted) resolve();
     await promise;
+    // It is waited for thousands of times a day, and the signal is one.
+    signal.removeEventListener('abort', stop);
     clearTimeout(timer);
     this.#rearm = undefined;
   }

@@ -54,6 +54,12 @@ describe('readPodLabels', () => {
     assert.deepEqual([pod?.containerName, sandbox], ['app', false]);
   });
 
+  it('takes no count of restarts from a label of the image', () => {
+    const ofImage = { [restarts]: '900' };
+    assert.equal(read({ ...ofImage, ...labels }).pod?.restartCount, undefined);
+    assert.equal(read({ ...ofImage, ...labels, [`annotation.${restarts}`]: '4' }).pod?.restartCount, 4);
+  });
+
   it('knows a static pod by the hash of its manifest', () => {
     const hash = '0123456789abcdef0123456789abcdef';
     assert.equal(read({ ...labels, 'io.kubernetes.pod.uid': hash }).pod?.uid, hash);
@@ -69,7 +75,7 @@ describe('readPodLabels', () => {
       'io.kubernetes.pod.name': 'x'.repeat(65_536),
       'io.kubernetes.pod.namespace': 'sh\u001b[31mop\n',
       'io.kubernetes.container.name': '\u0000',
-      [restarts]: '-1',
+      [`annotation.${restarts}`]: '-1',
     });
     assert.deepEqual(pod, {
       uid,

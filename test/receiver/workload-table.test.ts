@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import type { ContainerRestart, Incident } from '../../receiver/incident.ts';
 import { idOf, observationsOf } from './observations.ts';
 import { graceMs, noonMs, startNode, type Node } from './node.ts';
 import { instanceOf, uidOf } from './pods.ts';
+import { garbageCollector } from '../helpers/garbage-collector.ts';
 
 const minuteMs = 60_000;
 
@@ -257,8 +256,3 @@ describe('the sandbox of a pod', () => {
     assert.equal(run.table.workloadsOfPods, 0);
   });
 });
-
-function garbageCollector(): () => void {
-  setFlagsFromString('--expose-gc');
-  return runInNewContext('gc') as () => void;
-}

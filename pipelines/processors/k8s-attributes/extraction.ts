@@ -28,7 +28,7 @@ export function makeExtraction(
       if (typeof value !== 'string' || value === '') return;
       if (entries.size >= mostAttributes && !entries.has(name)) return cut();
       if (value.length > mostValueLength) cut();
-      entries.set(name, value.slice(0, mostValueLength).toWellFormed());
+      entries.set(name, value.length > mostValueLength ? beginOf(value) : value.toWellFormed());
     };
     for (const [name, read] of ofMetadata) add(name, read(pod));
     for (const apply of ofLabels) apply(pod.labels, add);
@@ -38,6 +38,11 @@ export function makeExtraction(
     }
     return Object.freeze(Object.fromEntries(entries));
   };
+}
+
+/** As a text of its own: V8 keeps the whole of a text as long as there is a slice of it. */
+function beginOf(value: string): string {
+  return Buffer.from(value.slice(0, mostValueLength)).toString();
 }
 
 const nothing: Attributes = Object.freeze({});

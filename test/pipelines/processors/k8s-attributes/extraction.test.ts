@@ -3,6 +3,7 @@ import { suite, test } from 'node:test';
 import type { Attributes } from '@opentelemetry/api';
 import { configSchema } from '../../../../pipelines/processors/k8s-attributes/config.ts';
 import { makeExtraction, mostValueLength } from '../../../../pipelines/processors/k8s-attributes/extraction.ts';
+import { garbageCollector } from '../../../helpers/garbage-collector.ts';
 import { makePod, ownedBy } from './make-pod.ts';
 
 function extract(
@@ -103,6 +104,22 @@ suite('labels and annotations', () => {
     const { attributes, cut } = extract(section, { metadata: { annotations: { long } } });
     assert.equal(attributes['k8s.pod.annotation.long'], `${'x'.repeat(mostValueLength - 1)}\uFFFD`);
     assert.equal(cut, 1);
+  });
+
+  test('hold no more memory than what is left of them', () => {
+    const section = { metadata: [], annotations: [{ key: 'long' }] };
+    // As from the API, each text is one of its own.
+    const kept = Array.from({ length: 100 }, (_, n) => {
+      const annotations = JSON.parse(`{"long":"${'x'.repeat(200_000)}${n}"}`) as object;
+      return extract(section, { metadata: { annotations } }).attributes;
+    });
+    const gc = garbageCollector();
+    gc();
+    const withAll = process.memoryUsage().heapUsed;
+    assert.equal(kept.splice(0).length, 100);
+    gc();
+    const bytesEach = (withAll - process.memoryUsage().heapUsed) / 100;
+    assert.ok(bytesEach < 20_000, `${Math.round(bytesEach)} bytes for each`);
   });
 
   test('are left out where they are too many, and counted', () => {
