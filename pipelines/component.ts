@@ -164,7 +164,7 @@ export interface PodReport {
   name: string;
   /** Of each container the present one and the one before it, that first; init and ephemeral containers as well. */
   instances: readonly PodInstance[];
-  /** A container of it waits to be started. */
+  /** A container of it waits to be started, or has ended and may be started again. */
   isWaiting: boolean;
 }
 

@@ -390,7 +390,8 @@ function learn(container: Container, told: Partial<Known>): void {
     image: isOfPod ? firstName(container.image, told.image) : (told.image ?? container.image),
     pod: pod === undefined ? told.pod : complete(pod, told.pod),
     qosClass: container.qosClass ?? told.qosClass,
-    sandbox: container.sandbox === true || told.sandbox,
+    // Whoever has only its group to go by may take a container for the sandbox, until somebody knows its name.
+    sandbox: told.pod?.containerName === undefined ? container.sandbox === true || told.sandbox : told.sandbox === true,
   };
   if (factKeys.every((key) => known[key] === container[key])) return;
   Object.assign(container, known);

@@ -94,16 +94,19 @@ export class PodsSource implements Source {
     };
   }
 
-  /** A pod's status does not tell of its sandbox: that is the group which is none of its containers'. */
+  /** A pod's status does not tell of its sandbox, the one group which is none of its containers'. */
   #tellSandboxes(emit: Emit): void {
     const atMs = this.#clock();
-    for (const container of this.#options.table.all()) {
-      const { id, pod, memcg, sandbox } = container;
-      if (pod === undefined || pod.containerName !== undefined || memcg === undefined || sandbox === true) continue;
+    const groups = [...this.#options.table.all()].filter(({ memcg }) => memcg !== undefined);
+    const withSandbox = new Set(groups.map(({ pod, sandbox }) => (sandbox === true ? pod?.uid : undefined)));
+    for (const container of groups) {
+      const { id, pod } = container;
+      if (pod === undefined || pod.containerName !== undefined || withSandbox.has(pod.uid)) continue;
       const report = this.#options.pods.get(pod.uid);
       if (report === undefined || !this.#isSandbox(container, report, atMs)) continue;
       const { uid, namespace, name } = report;
       const facts = { pod: { uid, namespace, name }, sandbox: true, running: false, paused: false };
+      withSandbox.add(uid);
       emit({ kind: 'container_seen', containerId: id, atMs, ...facts });
     }
   }

@@ -16,11 +16,12 @@ export interface KnownPod {
 interface Entry extends KnownPod {
   readonly uid: string;
   readonly localUid: string;
+  readonly isOver: boolean;
   /** When the API no longer had it, by the monotonic clock. */
   goneAtMs?: number;
 }
 
-/** A node has 110 pods, 500 at most; the others are gone ones. */
+/** A node runs 110 pods, 500 at most; the others are gone, or over: those of jobs, which can stay by the thousand. */
 const mostPods = 2_000;
 
 /** What is told of a container comes after its pod is gone, and its counters go on for minutes. */
@@ -68,7 +69,7 @@ export class PodTable {
   }
 
   put(pod: Pod): void {
-    const { uid, localUid, node, qosClass, resources, namespace, name, instances, isWaiting } = pod;
+    const { uid, localUid, node, qosClass, resources, namespace, name, instances, isWaiting, isOver } = pod;
     const report = { uid: localUid, namespace, name, instances, isWaiting };
     const before = this.#pods.get(uid);
     if (before === undefined && !this.#makeRoom()) {
@@ -84,6 +85,7 @@ export class PodTable {
       qosClass,
       resources,
       report,
+      isOver,
     });
     if (localUid !== uid) this.#mirrors.set(localUid, uid);
     if (node !== undefined) this.#nodeUid = node.uid;
@@ -141,9 +143,10 @@ export class PodTable {
 
   #makeRoom(): boolean {
     if (this.#pods.size < mostPods) return true;
-    const gone = [...this.#pods.values()].find(({ goneAtMs }) => goneAtMs !== undefined);
-    if (gone === undefined) return false;
-    this.#forget(gone);
+    const entries = [...this.#pods.values()];
+    const least = entries.find(({ goneAtMs }) => goneAtMs !== undefined) ?? entries.find(({ isOver }) => isOver);
+    if (least === undefined) return false;
+    this.#forget(least);
     return true;
   }
 

@@ -43,8 +43,10 @@ export interface Pod {
   /** By name: init containers as well. */
   resources: ReadonlyMap<string, ContainerResources>;
   instances: readonly PodInstance[];
-  /** A container of it waits to be started. */
+  /** A container of it waits to be started, or has ended and may be started again. */
   isWaiting: boolean;
+  /** All its containers have ended for good; the API has it until somebody deletes it. */
+  isOver: boolean;
 }
 
 /** More containers of one pod than this are not looked at. */
@@ -88,7 +90,8 @@ export function readPod(value: unknown): Pod | undefined {
         : ownerOf(owners.find(({ kind, name: owner }) => kind === 'Node' && owner === nodeName)),
     qosClass: text(status['qosClass']),
     instances: statuses.flatMap(readInstances),
-    isWaiting: statuses.some(({ state }) => map(state)['waiting'] !== undefined),
+    isOver: status['phase'] === 'Succeeded' || status['phase'] === 'Failed',
+    isWaiting: statuses.some(isIn('waiting')) || (spec['restartPolicy'] !== 'Never' && mayRestart(status)),
     resources: new Map(
       [...list(spec['initContainers']), ...list(spec['containers'])]
         .slice(0, mostContainers)
@@ -99,6 +102,15 @@ export function readPod(value: unknown): Pod | undefined {
         }),
     ),
   };
+}
+
+function isIn(state: 'waiting' | 'terminated'): (status: Record<string, unknown>) => boolean {
+  return (status) => map(status['state'])[state] !== undefined;
+}
+
+/** The kubelet says `waiting` only once it has put off the next start: the first comes at once, and is told after it. */
+function mayRestart(status: Record<string, unknown>): boolean {
+  return list(status['containerStatuses']).map(map).some(isIn('terminated'));
 }
 
 function readStatuses(status: Record<string, unknown>): Record<string, unknown>[] {

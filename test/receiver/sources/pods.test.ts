@@ -206,4 +206,43 @@ suite('the sandbox of a pod', () => {
     await isSandbox(running, 2);
     assert.equal(node.table.get(idOf(3))?.sandbox, false);
   });
+
+  test('is one of each pod: another group is a container that no status has yet', async (context) => {
+    const running = await start(context);
+    const { node, pod, makeGroup } = running;
+    makeGroup(1);
+    makeGroup(2);
+    pod.tell([instance(1)]);
+    await isSandbox(running, 2);
+    // A loop goes on while the API server is away.
+    node.take(observationsOf(idOf(1)).gone(node.clock.wallMs, node.table.get(idOf(1))!.memcg));
+    pod.tell([ended(1, 1, node.clock.wallMs)], true);
+    makeGroup(3);
+    node.clock.pass(60_000);
+    const { asked } = pod;
+    makeOtherPodsGroup(running);
+    await eventually('the groups were looked at', () => pod.asked > asked || undefined);
+    assert.equal(node.table.get(idOf(3))?.sandbox, undefined);
+  });
+
+  test('was none where a status names it, however late', async (context) => {
+    const running = await start(context);
+    const { node, pod, makeGroup } = running;
+    makeGroup(3);
+    pod.tell([], true);
+    node.clock.pass(31_000);
+    await isSandbox(running, 3);
+    pod.tell([instance(3)]);
+    assert.deepEqual([node.table.get(idOf(3))?.sandbox, node.table.get(idOf(3))?.pod?.containerName], [false, 'app']);
+    node.clock.pass(1_000);
+    pod.tell([ended(3, 1, node.clock.wallMs)]);
+    node.settle();
+    assert.equal(node.workloadOf(3).exits.error, 1);
+  });
 });
+
+/** Of a pod that nobody knows, which is asked for as long as that is so. */
+function makeOtherPodsGroup({ node }: Running): void {
+  const memcg = `/kubepods/burstable/pod${uidOf(9)}/${idOf(9)}`;
+  node.take(observationsOf(idOf(9)).appeared(node.clock.wallMs, true, memcg));
+}

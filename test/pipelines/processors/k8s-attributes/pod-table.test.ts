@@ -84,6 +84,19 @@ suite('the table of pods', () => {
     assert.deepEqual([table.size, table.refused], [2_000, 1]);
   });
 
+  test('has room for a pod that runs where thousands of jobs have left theirs', () => {
+    const { table, put } = makeTable();
+    const putOver = (uid: string) => table.put(makePod({ metadata: { uid }, status: { phase: 'Succeeded' } }));
+    put('runs');
+    for (let index = 0; index < 5_000; index++) putOver(`${index}`);
+    put('new');
+    assert.ok(table.get('runs') && table.get('new'));
+    assert.deepEqual([table.size, table.refused], [2_000, 0]);
+    table.remove('new');
+    put('newer');
+    assert.equal(table.get('new'), undefined, 'what is gone makes way first');
+  });
+
   test('has who waits for a pod wait until it is there', async () => {
     const { table, put } = makeTable();
     const waits = Promise.all([table.known('1', minuteMs), table.known('1', minuteMs)]);

@@ -138,6 +138,15 @@ suite('the instances of a pod’s containers', () => {
     );
   });
 
+  test('wait for another one where one has ended, unless that was for good', () => {
+    const isWaiting = (spec: object, state: object) =>
+      makePod({ spec, status: { containerStatuses: [status({ state })] } }).isWaiting;
+    assert.equal(isWaiting({}, { terminated }), true);
+    assert.equal(isWaiting({ restartPolicy: 'Never' }, { terminated }), false);
+    const ofInit = [{ name: 'init', state: { terminated } }];
+    assert.equal(makePod({ status: { initContainerStatuses: ofInit } }).isWaiting, false);
+  });
+
   test('have no exit code that the kubelet made up', () => {
     const lost = { ...terminated, reason: 'ContainerStatusUnknown', startedAt: null, finishedAt: null };
     const { instances } = makePod({ status: { containerStatuses: [status({ state: { terminated: lost } })] } });
