@@ -14,9 +14,9 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What belongs to no namespace: releases of two namespaces may have the same name. */}}
+{{/* What belongs to no namespace. No two releases have the same: neither a namespace nor a name has a colon. */}}
 {{- define "exit137.clusterName" -}}
-{{- printf "%s-%s" (include "exit137.fullname" .) .Release.Namespace -}}
+{{- printf "%s:%s" .Release.Namespace (include "exit137.fullname" .) -}}
 {{- end -}}
 
 {{/* Two releases never have the same: a namespace has no slash, and one name in it only once. */}}
@@ -59,8 +59,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "exit137.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "exit137.fullname" .) .Values.serviceAccount.name -}}
+{{- else if .Values.serviceAccount.name -}}
+{{- .Values.serviceAccount.name -}}
+{{- else if and .Values.kubernetesApi.enabled .Values.rbac.create -}}
+{{- fail "serviceAccount.name must be given where none is created: the role would be bound to the one of all pods of the namespace that name none" -}}
 {{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
+default
 {{- end -}}
 {{- end -}}
 

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -33,15 +33,18 @@ export class DirectoryLock {
    */
   static async try(directory: string): Promise<DirectoryLock | undefined> {
     const { DatabaseSync } = await import('node:sqlite');
-    const database = new DatabaseSync(join(directory, 'lock'));
+    const path = lockPathOf(directory);
+    let database: InstanceType<typeof DatabaseSync> | undefined;
     try {
+      database = new DatabaseSync(path);
       database.exec('PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE');
-    } catch (error) {
-      database.close();
-      if ((error as { errcode?: number }).errcode === sqliteBusy) return undefined;
-      throw error;
+      return new DirectoryLock(ownerPathOf(directory), database);
+    } catch (cause) {
+      database?.close();
+      if ((cause as { errcode?: number }).errcode === sqliteBusy) return undefined;
+      // SQLite speaks of a database, which tells nobody what is wrong.
+      throw new Error(`cannot lock "${path}"`, { cause });
     }
-    return new DirectoryLock(ownerPathOf(directory), database);
   }
 
   /**
@@ -75,6 +78,17 @@ export class DirectoryLock {
   }
 }
 
+/**
+ * Whether a process has the directory. Leaves nothing there: a lock that somebody else has made, root say, is not to be
+ * locked by whoever the directory is for. Rejects where it cannot be locked at all.
+ */
+export async function isInUse(directory: string): Promise<boolean> {
+  if (!existsSync(lockPathOf(directory))) return false;
+  const lock = await DirectoryLock.try(directory);
+  lock?.release();
+  return lock === undefined;
+}
+
 /** Who has the directory, as far as that is known. */
 export function ownerOf(directory: string): string {
   try {
@@ -82,6 +96,10 @@ export function ownerOf(directory: string): string {
   } catch {
     return 'another process';
   }
+}
+
+function lockPathOf(directory: string): string {
+  return join(directory, 'lock');
 }
 
 function ownerPathOf(directory: string): string {

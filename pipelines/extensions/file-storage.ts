@@ -14,7 +14,7 @@ import { basename, dirname, join } from 'node:path';
 import * as z from 'zod';
 import type { Extension, ExtensionFactory, Finding, Logger, StateFile, Storage } from '../component.ts';
 import { describeError } from '../errors.ts';
-import { DirectoryLock, ownerOf } from './directory-lock.ts';
+import { DirectoryLock, isInUse, ownerOf } from './directory-lock.ts';
 
 const configSchema = z.strictObject({
   /** Of this process alone: no other starts with it. */
@@ -89,9 +89,7 @@ async function probe({ directory, create_directory }: Config): Promise<Finding> 
   if (create_directory && !existsSync(directory)) return { what, state: 'found', detail: `${directory}, to be made` };
   try {
     checkUsable(directory);
-    const lock = await DirectoryLock.try(directory);
-    lock?.release();
-    const use = lock === undefined ? `, in use by ${ownerOf(directory)}` : '';
+    const use = (await isInUse(directory)) ? `, in use by ${ownerOf(directory)}` : '';
     return { what, state: 'found', detail: `${directory}${use}` };
   } catch (error) {
     const detail = `cannot keep state in "${directory}": ${describeError(error)}`;

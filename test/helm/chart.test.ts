@@ -295,6 +295,9 @@ suite('the chart', requires('helm'), () => {
       configOf(manifests).service.pipelines.map(({ processors }) => processors),
       [1, 2].map(() => ['resource/node', 'k8s_attributes', 'batch']),
     );
+    const clusterName = (fullnameOverride: string, namespace: string) =>
+      only(renderChart({ fullnameOverride }, { args: ['--namespace', namespace] }), 'ClusterRole').metadata.name;
+    assert.notEqual(clusterName('exit137-a', 'b'), clusterName('exit137', 'a-b'));
     const without = renderChart({ kubernetesApi: { enabled: false } });
     assert.ok(without.every(({ kind }) => !kind.startsWith('ClusterRole')));
     assert.equal(podOf(without).automountServiceAccountToken, false);
@@ -308,6 +311,7 @@ suite('the chart', requires('helm'), () => {
 
   const useful: [string, object][] = [
     ['an existing service account', { serviceAccount: { create: false, name: 'mine' } }],
+    ['no service account of its own', { serviceAccount: { create: false }, rbac: { create: false } }],
     ['secrets of a registry', { imagePullSecrets: [{ name: 'registry' }] }],
     [
       'more of the environment',
@@ -370,6 +374,11 @@ suite('the chart', requires('helm'), () => {
       'another name for the node',
       { extraEnv: [{ name: 'K8S_NODE_NAME', value: 'a' }] },
       /extraEnv cannot have "K8S_NODE_NAME": the chart sets it/,
+    ],
+    [
+      'a role for the service account of all pods that name none',
+      { serviceAccount: { create: false } },
+      /serviceAccount.name must be given where none is created/,
     ],
     ['a relative path for sockets', { runtime: { socketFolders: ['run'] } }, /at '\/runtime\/socketFolders\/0': 'run'/],
     ['a text for a switch', { service: { enabled: 'always' } }, /at '\/service\/enabled': got string, want boolean/],

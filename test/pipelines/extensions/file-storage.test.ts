@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type { Storage } from '../../../pipelines/component.ts';
 import { DirectoryInUseError, DirectoryLock } from '../../../pipelines/extensions/directory-lock.ts';
+import { describeError } from '../../../pipelines/errors.ts';
 import { fileStorage } from '../../../pipelines/extensions/file-storage.ts';
 import { makeSettings } from '../../helpers/component-settings.ts';
 
@@ -165,10 +166,21 @@ describe('the directory of file_storage', () => {
     lock.release();
   });
 
+  it('is refused where it cannot be taken, with the file that is in the way', async (t) => {
+    const directory = makeDirectory(t);
+    mkdirSync(join(directory, 'lock'));
+    const { extension } = makeExtension(directory);
+    await assert.rejects(extension.start(), (error) => {
+      assert.match(describeError(error), /cannot keep state in ".+": cannot lock ".+\/lock": .+/);
+      return true;
+    });
+  });
+
   it('is found by the doctor, with who uses it', async (t) => {
     const directory = makeDirectory(t);
     const find = async (path: string) => (await fileStorage.probe!({ directory: path, create_directory: true }))[0]!;
     assert.deepEqual(await find(directory), { what: 'state directory', state: 'found', detail: directory });
+    assert.deepEqual(readdirSync(directory), [], 'the doctor leaves nothing behind');
     assert.equal((await find(join(directory, 'none'))).detail, `${join(directory, 'none')}, to be made`);
     const { extension } = makeExtension(directory);
     await extension.start();
