@@ -33,27 +33,29 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "exit137.labels" -}}
 {{- $own := dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/managed-by" .Release.Service -}}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
-{{- mergeOverwrite (deepCopy .Values.additionalLabels) (fromYaml (include "exit137.selectorLabels" .)) $own | toYaml -}}
+{{- mergeOverwrite (deepCopy (default dict .Values.additionalLabels)) (fromYaml (include "exit137.selectorLabels" .)) $own | toYaml -}}
 {{- end -}}
 
 {{/* Of the pod: the chart's, and podLabels, which may replace those by which nobody finds it. */}}
 {{- define "exit137.podLabels" -}}
 {{- $own := merge (dict "exit137/tier" .Values.tier) (fromYaml (include "exit137.selectorLabels" .)) -}}
+{{- $theirs := default dict .Values.podLabels -}}
 {{- range $key := keys $own | sortAlpha -}}
-{{- if hasKey $.Values.podLabels $key -}}
+{{- if hasKey $theirs $key -}}
 {{- fail (printf "podLabels cannot have %q: the chart finds its pods by it; give that label another name" $key) -}}
 {{- end -}}
 {{- end -}}
-{{- mergeOverwrite (fromYaml (include "exit137.labels" .)) $own .Values.podLabels | toYaml -}}
+{{- mergeOverwrite (fromYaml (include "exit137.labels" .)) $own $theirs | toYaml -}}
 {{- end -}}
 
 {{/* Another configuration makes other pods. */}}
 {{- define "exit137.podAnnotations" -}}
-{{- if hasKey .Values.podAnnotations "checksum/config" -}}
+{{- $theirs := default dict .Values.podAnnotations -}}
+{{- if hasKey $theirs "checksum/config" -}}
 {{- fail "podAnnotations cannot have \"checksum/config\": by it, another configuration makes other pods" -}}
 {{- end -}}
 {{- $checksum := include (print $.Template.BasePath "/configmap.yaml") . | sha256sum -}}
-{{- merge (dict "checksum/config" $checksum) .Values.podAnnotations | toYaml -}}
+{{- merge (dict "checksum/config" $checksum) $theirs | toYaml -}}
 {{- end -}}
 
 {{- define "exit137.serviceAccountName" -}}

@@ -192,9 +192,11 @@ export class ContainerdInspector {
     const { id } = container;
     if (!isContainerId(id)) return onBadInput('listed container has no id of 64 hex digits', printable(id));
     const known = memory.add(id, namespace);
-    // It has ended since it was listed, and that was told.
-    if (known.endedAtMs !== undefined && known.pid === pid) return;
+    // It has ended since it was listed, and that was told; before the first listing without who it is.
+    const hasEnded = known.endedAtMs !== undefined && known.pid === pid;
+    if (hasEnded && known.textKey !== undefined) return;
     this.#learn(known, container);
+    if (hasEnded) return this.tell(id, known);
     const startedAtMs = this.#beginOf(id, known, pid);
     Object.assign(known, { pid, startedAtMs, endedAtMs: undefined, exitCode: undefined });
     this.tell(id, known, status !== Status.RUNNING);

@@ -333,6 +333,17 @@ suite('the chart', requires('helm'), () => {
     ['long names', { fullnameOverride: 'a'.repeat(50) }],
     ['an update by hand', { updateStrategy: { type: 'OnDelete', rollingUpdate: null } }],
     ['a processor with its defaults', { config: { processors: { batch: null } } }],
+    [
+      'keys with nothing below them',
+      {
+        config: null,
+        podLabels: null,
+        podAnnotations: null,
+        additionalLabels: null,
+        resources: null,
+        tolerations: null,
+      },
+    ],
     ['values for all charts of a parent', { global: { anything: 1 } }],
   ];
   for (const [what, values] of useful) {
@@ -348,6 +359,7 @@ suite('the chart', requires('helm'), () => {
   }
 
   const wrong: [string, object, RegExp][] = [
+    ['a key with nothing below it that cannot be empty', { rbac: null }, /missing property 'rbac'/],
     ['a tier that there is not', { tier: 'root' }, /at '\/tier': value must be one of 'full', 'standard', 'minimal'/],
     ['a key that there is not', { teir: 'full' }, /additional properties 'teir' not allowed/],
     [

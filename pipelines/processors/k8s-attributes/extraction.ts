@@ -34,7 +34,9 @@ export function makeExtraction(
     for (const apply of ofLabels) apply(pod.labels, add);
     for (const apply of ofAnnotations) apply(pod.annotations, add);
     for (const [key, value] of otel_annotations ? Object.entries(pod.annotations) : []) {
-      if (key.startsWith(otelAnnotation) && key !== otelAnnotation) add(key.slice(otelAnnotation.length), value);
+      const name = key.startsWith(otelAnnotation) ? key.slice(otelAnnotation.length) : '';
+      // Whoever made the pod has no say in what the API knows of it.
+      if (name !== '' && !entries.has(name)) add(name, value);
     }
     return Object.freeze(Object.fromEntries(entries));
   };

@@ -334,6 +334,16 @@ describe('the containerd source', () => {
     assert.deepEqual(running.lastIndexOf(true) < kindsOf(web).indexOf('container_exited'), true);
   });
 
+  it('tells who it was that ended while it was listed for the first time', async () => {
+    runs(web);
+    fake.meanwhile.set('tasks k8s.io', () => ended(web, 137));
+    await observe();
+    await until('both are told', () => told(web).length >= 2);
+    const [exited, known] = told(web);
+    assert.deepEqual([exited?.kind, known?.kind], ['container_exited', 'container_seen']);
+    assert.ok(known?.kind === 'container_seen' && !known.running && known.pod?.containerName === 'app');
+  });
+
   it('goes on with the lives that an earlier run knew', async () => {
     runs(web);
     runs(db);

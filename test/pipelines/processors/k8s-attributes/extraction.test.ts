@@ -172,6 +172,21 @@ suite('what a pod says of itself', () => {
     assert.deepEqual(extract({ metadata: [] }, { metadata: { annotations } }).attributes, {});
   });
 
+  test('does not change what the API knows of it, nor what was asked for', () => {
+    const annotations = {
+      'resource.opentelemetry.io/k8s.pod.name': 'other',
+      'resource.opentelemetry.io/team': 'other',
+      'resource.opentelemetry.io/more': 'mine',
+    };
+    const section = {
+      metadata: ['k8s.pod.name'],
+      labels: [{ tag_name: 'team', key: 'team' }],
+      otel_annotations: true,
+    };
+    const { attributes } = extract(section, { metadata: { name: 'web-0', labels: { team: 'shop' }, annotations } });
+    assert.deepEqual(attributes, { 'k8s.pod.name': 'web-0', team: 'shop', more: 'mine' });
+  });
+
   test('is left out of pods that are excluded, whose whole name must match', () => {
     const exclude = { pods: [{ name: 'jaeger-.*' }] };
     const nameOf = (name: string) => extract({}, { metadata: { name } }, exclude).attributes['k8s.pod.name'];
