@@ -13,7 +13,7 @@ import type {
   UserspaceKillerLogged,
   VictimLogged,
 } from './observation.ts';
-import { countProcesses, tellKills } from './oom-kills.ts';
+import { countProcesses, scopeOfNamed, tellKills } from './oom-kills.ts';
 import { tellOutside, UnclaimedVictims } from './unclaimed-victims.ts';
 import { explainSigkill } from './unexplained-sigkill.ts';
 import { WaitingCases, type Witnesses } from './waiting-cases.ts';
@@ -88,6 +88,14 @@ export class Cases {
     if (!outside && this.#unclaimed.add(logged, now)) return this.judgeStrays(now);
     this.#ledger.account(timesCounted(logged), now);
     return [tellOutside(logged, now)];
+  }
+
+  /** The log named a victim in a container whose kill was told without: it may still explain an end. */
+  noteTold(logged: VictimLogged, container: Container, now: Instant): Incident[] {
+    const open = this.#lives.ofVictim(logged, container);
+    const scope = scopeOfNamed(logged, container.limitBytes);
+    open.maybeInitKilled ??= { evidence: ['kernel_log'], scope, atMs: logged.atMs };
+    return this.#judge(open, now);
   }
 
   /** The machine's count changed, or the log named a victim without its group: it may be certain whose it was. */

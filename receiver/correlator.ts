@@ -127,7 +127,7 @@ export class Correlator {
     const container = this.#table.adopt({ containerId, runtime, pod, atMs: logged.atMs }, now.wallMs);
     if (container === undefined) return this.#takeStray(logged, now);
     this.#learnTasks(logged);
-    if (this.lost.takeTold(logged, container, now)) return [];
+    if (this.lost.takeTold(logged, container, now)) return this.cases.noteTold(logged, container, now);
     const incidents = this.cases.observe(logged, container, now);
     return [...incidents, ...this.lost.named(logged, container, now)];
   }

@@ -19,8 +19,8 @@ import type { LostOomKillsCounted, MemcgAppeared, OomKillsCounted, PodFacts, Vic
 import { countProcesses, countUnnamed } from './oom-kills.ts';
 import type { Witnesses } from './waiting-cases.ts';
 
-/** They wait no longer to be explained: the machine's own count of them is given up soon after. */
-const mostWaitMs = 4_000;
+/** They wait no longer for a source that begins: the machine's own count of them is given up soon after. */
+const mostWaitMs = 7_000;
 
 /** What the log names of a kill that was told without it comes no later. */
 const namesComeWithinMs = 10_000;

@@ -151,6 +151,18 @@ describe('kills that only the counter of a pod shows', () => {
     assert.deepEqual(receiver.end(), ['pod 1 unknown', 0]);
   });
 
+  it('explain the end of the container that the log names late', () => {
+    const receiver = makeReceiver({ isRuntimeUp: true });
+    receiver.take(...running, a.started(1000), b.started(1000));
+    receiver.take(kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
+    receiver.settle(5700);
+    receiver.takeAt(5800, named(11, 5000, 71));
+    receiver.takeAt(5900, a.exited(5010, 137), b.exited(5010, 0));
+    receiver.end();
+    const exits = receiver.told.flatMap((one) => (one.kind === 'exit' ? [one.cause] : []));
+    assert.deepEqual(exits.toSorted(), ['completed', 'oom_container']);
+  });
+
   it('do not swallow a kill that happens afterwards', () => {
     const receiver = makeReceiver();
     receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
@@ -229,18 +241,18 @@ describe('kills that only the counter of a pod shows', () => {
     }
   });
 
-  it('wait for a source that is about to begin, but for 4 s at most', () => {
+  it('wait for a source that is about to begin, but for 7 s at most', () => {
     const receiver = makeReceiver({ isBeginning: true });
     receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
     for (const [nowMs, dueAtMs] of [
       [5602, 6202],
       [6000, 6202],
-      [8900, 9002],
+      [11_900, 12_002],
     ] as const) {
       receiver.settle(nowMs);
       assert.deepEqual([receiver.told.length, receiver.correlator.lost.dueAtMs], [0, dueAtMs]);
     }
-    receiver.settle(9002);
+    receiver.settle(12_002);
     assert.deepEqual(receiver.told.map(summarize), ['pod 1 unknown']);
     const stopped = makeReceiver({ isBeginning: true });
     stopped.take(...running, kernelTotal(5000, 41), lost(5002, [11, 12]));
