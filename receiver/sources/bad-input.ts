@@ -15,6 +15,11 @@ export function printable(value: unknown): string {
   });
 }
 
+/** What an object from outside holds; nothing where it is none. */
+export function fieldsOf(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+}
+
 function toJson(value: unknown): string {
   return JSON.stringify(value) ?? String(value);
 }

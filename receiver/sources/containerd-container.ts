@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import type { Container } from '../grpc/generated/containerd/containers-service_pb.ts';
 import type { ContainerFacts } from '../observation.ts';
-import { printable, type OnBadInput } from './bad-input.ts';
+import { fieldsOf, printable, type OnBadInput } from './bad-input.ts';
 import { boundFacts } from './container-facts.ts';
 import { timeOf } from './containerd-event.ts';
 
@@ -63,8 +63,4 @@ function readMetadata({ id, extensions }: Container, onBadInput: OnBadInput): As
     onBadInput('metadata of a container is not JSON', printable(id));
     return {};
   }
-}
-
-function fieldsOf(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }

@@ -1,5 +1,5 @@
 import type { ContainerSeen, RuntimeName } from '../observation.ts';
-import { printable, type OnBadInput } from './bad-input.ts';
+import { fieldsOf, printable, type OnBadInput } from './bad-input.ts';
 import { boundFacts, isContainerId } from './container-facts.ts';
 import { isDaemonTime } from './daemon-time.ts';
 import { clashOf, type LabelClash } from './docker-event.ts';
@@ -122,10 +122,6 @@ const goTime = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/
 /** Docker counts a restart as soon as it means to make it (daemon/monitor.go): not yet one of the life it tells of. */
 function restartsSoFar(count: number | undefined, oneIsToCome: boolean): number | undefined {
   return count !== undefined && oneIsToCome ? Math.max(0, count - 1) : count;
-}
-
-function fieldsOf(value: unknown): Record<string, unknown> {
-  return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }
 
 function textOf(value: unknown): string {

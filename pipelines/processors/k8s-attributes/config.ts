@@ -109,6 +109,11 @@ const associations = z
     'pods are found by k8s.pod.uid: name it as a resource_attribute, or leave this out',
   );
 
+/** Nothing that would be left out unsaid: a proxy's path, say. */
+function isOrigin(url: string): boolean {
+  return !URL.canParse(url) || new URL(url).href === `${new URL(url).origin}/`;
+}
+
 const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 export const configSchema = z
@@ -116,7 +121,10 @@ export const configSchema = z
     /** serviceAccount: with the token of the pod that this runs in; none: without a token. */
     auth_type: z.enum(['serviceAccount', 'none']).default('serviceAccount'),
     /** The API server; by default where KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT say. */
-    endpoint: z.url({ protocol: /^https?$/, error: 'expected a URL, as in https://10.96.0.1:443' }).optional(),
+    endpoint: z
+      .url({ protocol: /^https?$/, error: 'expected a URL, as in https://10.96.0.1:443' })
+      .refine(isOrigin, 'expected no more than a host and a port, as in https://10.96.0.1:443')
+      .optional(),
     ca_file: z.string().default(`${serviceAccountFolder}/ca.crt`),
     token_file: z.string().default(`${serviceAccountFolder}/token`),
     filter: section(

@@ -47,6 +47,7 @@ suite('the configuration of k8s_attributes', () => {
     '{ extract: , filter: }',
     '{ extract: { metadata: [k8s.pod.start_time], labels: [{ key: app }] } }',
     '{ auth_type: none, endpoint: "http://127.0.0.1:8001" }',
+    '{ endpoint: "https://[2001:db8::1]:6443/" }',
     '{ pod_association: [] }',
     collectors,
   ]) {
@@ -84,6 +85,10 @@ suite('the configuration of k8s_attributes', () => {
     ],
     ['{ passthrough: true }', 'passthrough: expected false: to add nothing, leave the processor out, got true'],
     ['{ auth_type: kubeConfig }', 'auth_type: expected serviceAccount or none, got "kubeConfig"'],
+    [
+      '{ endpoint: "https://proxy.example/k8s/clusters/a" }',
+      'endpoint: expected no more than a host and a port, as in https://10.96.0.1:443, got "https://proxy.example/k8s/clusters/a"',
+    ],
     ['{ endpoint: 10.0.0.1 }', 'endpoint: expected a URL, as in https://10.96.0.1:443, got "10.0.0.1"'],
     [
       '{ endpoint: "http://10.0.0.1" }',
