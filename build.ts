@@ -1,6 +1,7 @@
 // Makes dist/main.mjs: the whole program in one file, which is what runs in production. Types are checked elsewhere.
-import { chmod, stat } from 'node:fs/promises';
-import { build, type Plugin } from 'esbuild';
+import { appendFile, chmod, readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { build, type Metafile, type Plugin } from 'esbuild';
 
 /**
  * What packages require and we do not use. Of dockerode: ssh2 for `ssh://` hosts (native code and 2 MB), its BuildKit
@@ -86,9 +87,33 @@ const commonJsNames = [
 const interpreter =
   '#!/usr/bin/env -S MALLOC_TRIM_THRESHOLD_=65536 node --max-semi-space-size=1 --single-threaded --optimize-for-size --no-opt';
 
+/**
+ * The licences of all packages of which something is in the bundle: most ask to go with each copy. Texts that several
+ * packages share word for word are there once; of a package that brings none there is its name.
+ */
+async function licencesOf({ inputs }: Metafile): Promise<string> {
+  const folders = Object.keys(inputs).flatMap(
+    (path) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? [],
+  );
+  const packagesOf = new Map<string, string[]>();
+  for (const folder of [...new Set(folders)].toSorted()) {
+    const { name, version, license } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8')) as Record<
+      string,
+      string
+    >;
+    const files = (await readdir(folder)).filter((file) => /^(?:licen[cs]e|copying|notice)/i.test(file)).toSorted();
+    const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')));
+    const text = texts.join('\n').trim() || `Licence: ${license}`;
+    packagesOf.set(text, [...(packagesOf.get(text) ?? []), `${name} ${version}`]);
+  }
+  return Array.from(packagesOf, ([text, packages]) => `\n${packages.join('\n')}\n\n${text}\n`).join(
+    `\n${'-'.repeat(80)}\n`,
+  );
+}
+
 const outfile = 'dist/main.mjs';
 
-await build({
+const { metafile } = await build({
   entryPoints: ['main.ts'],
   outfile,
   bundle: true,
@@ -101,8 +126,10 @@ await build({
   minifyWhitespace: true,
   minifySyntax: true,
   legalComments: 'linked',
+  metafile: true,
   logLevel: 'warning',
 });
+await appendFile(`${outfile}.LEGAL.txt`, await licencesOf(metafile));
 await chmod(outfile, 0o755);
 
 const { size } = await stat(outfile);
