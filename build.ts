@@ -103,7 +103,7 @@ async function licencesOf({ inputs }: Metafile): Promise<string> {
     >;
     const files = (await readdir(folder)).filter((file) => /^(?:licen[cs]e|copying|notice)/i.test(file)).toSorted();
     const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'utf8')));
-    const text = texts.join('\n').trim() || `Licence: ${license}`;
+    const text = texts.join('\n').replaceAll('\r\n', '\n').trim() || `Licence: ${license}`;
     packagesOf.set(text, [...(packagesOf.get(text) ?? []), `${name} ${version}`]);
   }
   return Array.from(packagesOf, ([text, packages]) => `\n${packages.join('\n')}\n\n${text}\n`).join(
