@@ -150,7 +150,7 @@ function resume({ node, containers }: State, parts: Rememberers, { bootId, hostR
   if (node.log !== undefined) kernelLog?.resume(node.log);
   if (node.eventsSinceMs !== undefined) docker?.resume(node.eventsSinceMs, livesOf(table, ['docker', 'podman']));
   containerd?.resume(livesOf(table, ['containerd']));
-  if (node.polledAtMs !== undefined) cri?.resume(node.polledAtMs, idsOfPods(table));
+  if (node.polledAtMs !== undefined) cri?.resume(node.polledAtMs, containersOfPods(table));
 }
 
 /** The pid of a process that has ended can be another's by now, which lives on. */
@@ -171,9 +171,7 @@ function* livesOf(
   }
 }
 
-/** Of the containers that a kubelet had made and that the CRI lists until they are removed. */
-function* idsOfPods(table: ContainerTable): Generator<string> {
-  for (const { id, runtime, pod } of table.all()) {
-    if (pod !== undefined && (runtime === 'containerd' || runtime === 'cri-o')) yield id;
-  }
+/** Those that a kubelet had made and that the CRI lists until they are removed. */
+function* containersOfPods(table: ContainerTable): Generator<{ id: string; runtime: RuntimeName }> {
+  for (const { id, runtime, pod } of table.all()) if (pod !== undefined && runtime !== undefined) yield { id, runtime };
 }

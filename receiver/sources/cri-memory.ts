@@ -1,10 +1,17 @@
 import type { ContainerState } from '../grpc/generated/cri/cri_pb.ts';
+import type { RuntimeName } from '../observation.ts';
 import type { OnBadInput } from './bad-input.ts';
 
 const mostContainers = 20_000;
 
-/** What was told of a container last; `resumed`: nothing yet, but an earlier run knew it. */
-type Told = ContainerState | 'sandbox' | 'resumed';
+/** What was told of a container last; the name of a runtime: nothing yet, but an earlier run knew it as one of that. */
+type Told = ContainerState | 'sandbox' | RuntimeName;
+
+/** A container of a pod as an earlier run knew it. */
+export interface ResumedContainer {
+  id: string;
+  runtime: RuntimeName;
+}
 
 /** What is remembered from one poll to the next: what was told already. Bounded. */
 export class CriMemory {
@@ -20,9 +27,9 @@ export class CriMemory {
   }
 
   /** Before the first poll: goes on where an earlier run stopped. */
-  resume(sinceMs: number, containerIds: Iterable<string>): void {
+  resume(sinceMs: number, containers: Iterable<ResumedContainer>): void {
     this.sinceMs = sinceMs;
-    for (const id of containerIds) this.note(id, 'resumed');
+    for (const { id, runtime } of containers) this.note(id, runtime);
   }
 
   /** Another source tells: the next poll begins anew, and a later run does not go on from here. */
@@ -53,7 +60,10 @@ export class CriMemory {
     if (this.hasRoom(containerId)) this.#told.set(containerId, told);
   }
 
-  delete(containerId: string): void {
+  /** Forgets one that `runtime` does not have; false where it was another runtime's, which may have it still. */
+  remove(containerId: string, runtime: RuntimeName | undefined): boolean {
+    const told = this.#told.get(containerId);
     this.#told.delete(containerId);
+    return typeof told !== 'string' || told === 'sandbox' || told === runtime;
   }
 }

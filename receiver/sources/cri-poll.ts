@@ -52,12 +52,12 @@ export async function poll(settings: CriPollSettings): Promise<void> {
   memory.polledAtMs = askedAtMs;
 }
 
-function tellRemoved(listed: readonly { id: string }[], atMs: number, { memory, emit }: CriPollSettings): void {
+function tellRemoved(listed: readonly { id: string }[], atMs: number, settings: CriPollSettings): void {
+  const { memory, runtime, emit } = settings;
   const there = new Set(listed.map(({ id }) => id));
   for (const containerId of memory.ids()) {
-    if (there.has(containerId)) continue;
-    memory.delete(containerId);
-    emit({ kind: 'container_removed', containerId, atMs });
+    const isGone = !there.has(containerId) && memory.remove(containerId, runtime);
+    if (isGone) emit({ kind: 'container_removed', containerId, atMs });
   }
 }
 

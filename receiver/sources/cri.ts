@@ -4,7 +4,7 @@ import type { Emit, RuntimeName } from '../observation.ts';
 import { runSubscription, type Source } from '../source.ts';
 import type { OnBadInput } from './bad-input.ts';
 import { findCriRuntime } from './cri-endpoint.ts';
-import { CriMemory } from './cri-memory.ts';
+import { CriMemory, type ResumedContainer } from './cri-memory.ts';
 import { PollPace } from './cri-pace.ts';
 import { poll } from './cri-poll.ts';
 import { unreachableError, type SocketSearch } from './runtime-sockets.ts';
@@ -59,8 +59,8 @@ export class CriSource implements Source {
   }
 
   /** Before it observes: tells what an earlier run has missed since, and which of the containers that it knew are gone. */
-  resume(sinceMs: number, containerIds: Iterable<string>): void {
-    this.#memory.resume(sinceMs, containerIds);
+  resume(sinceMs: number, containers: Iterable<ResumedContainer>): void {
+    this.#memory.resume(sinceMs, containers);
   }
 
   /** From when on a later run is to tell; undefined where the runtime was not asked. */

@@ -243,6 +243,9 @@ suite('the chart', requires('helm'), () => {
     for (const { metadata } of manifests.filter(({ kind }) => !['Pod', 'PodMonitor'].includes(kind))) {
       assert.partialDeepStrictEqual((metadata as Labelled<Manifest>['metadata']).labels, { ...own, team: 'a' });
     }
+    // No Service may take the pod of the test for one of the DaemonSet's.
+    const ofTest = { ...own, team: 'a', 'app.kubernetes.io/name': 'exit137-test' };
+    assert.partialDeepStrictEqual(only<Labelled<Manifest>>(manifests, 'Pod').metadata.labels, ofTest);
   });
 
   test('keeps the state of each release in a folder of its own', () => {

@@ -159,7 +159,12 @@ suite('the source cri', () => {
       pollIntervalMs: 60_000,
       graceMs: 1,
     });
-    source.resume(now - 700_000, [gone]);
+    // Those of a containerd beside it are not its to tell of.
+    const others = id.replaceAll('5', '8');
+    source.resume(now - 700_000, [
+      { id: gone, runtime: 'cri-o' },
+      { id: others, runtime: 'containerd' },
+    ]);
     await begin();
     assert.deepEqual(summary(), ['container_removed', 'runs', 'ended 5']);
   });
