@@ -90,7 +90,12 @@ async function run(asked: Arguments): Promise<number> {
     version,
   }));
   const stopAsked = nextStopSignal();
-  await service.start();
+  // A start can wait for another process or for an API server. It has nothing yet that would be lost.
+  const runs = await Promise.race([service.start().then(() => true), stopAsked.then(() => false)]);
+  if (!runs) {
+    logger.info('stopped before it was running', { signal: await stopAsked });
+    return 0;
+  }
   logger.info('exit137 is running', { version, pid: process.pid, self_telemetry: metrics.level });
   const signal = await stopAsked;
   logger.info('stopping', { signal, deadline_ms: shutdownTimeoutMs });

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, suite, test } from 'node:test';
 import { parse } from 'yaml';
 import packageJson from '../package.json' with { type: 'json' };
+import { DirectoryLock } from '../pipelines/extensions/directory-lock.ts';
 import { eventually } from './helpers/eventually.ts';
 import { requires } from './helpers/requires.ts';
 
@@ -384,6 +385,18 @@ suite('the service', requires('bundle'), () => {
     assert.equal(dropped?.['exporter'], 'otlp_http');
     assert.ok(Number(dropped['metric_points']) > 0);
     assert.match(String(dropped['error']), /ECONNREFUSED/);
+  });
+
+  test('ends at once where it is asked to while it waits for another process to end', async () => {
+    const lock = await DirectoryLock.try(folder);
+    const config = await write('config.yaml', configuration({ extensions: { file_storage: { directory: folder } } }));
+    const running = start(['--config', config]);
+    await running.logged('waits for another process to end, which keeps its state here');
+    running.child.kill('SIGTERM');
+    const { code, stderr } = await running.ended;
+    assert.equal(code, 0, stderr);
+    assert.equal(running.lines().at(-1)?.message, 'stopped before it was running');
+    lock?.release();
   });
 
   test('ends at once when it is asked a second time', async () => {

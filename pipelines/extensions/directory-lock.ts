@@ -8,11 +8,6 @@ const sqliteBusy = 5;
 
 const triedEveryMs = 250;
 
-/** Another process has the directory. */
-export class DirectoryInUseError extends Error {
-  override readonly name = 'DirectoryInUseError';
-}
-
 /**
  * A directory that is one process's alone. The lock is the kernel's (fcntl), so that it ends with the process, however
  * that ends, and holds between containers, which do not know each other's pids. SQLite is the part of Node that takes
@@ -48,8 +43,8 @@ export class DirectoryLock {
   }
 
   /**
-   * Waits up to `waitMs` for another process to end; `onWait` is told once, with who that is. Rejects with a
-   * `DirectoryInUseError` where it does not.
+   * Waits up to `waitMs` for another process to end; `onWait` is told once, with who that is. Rejects
+   * where it does not.
    */
   static async take(directory: string, waitMs: number, onWait: (owner: string) => void): Promise<DirectoryLock> {
     const untilMs = performance.now() + waitMs;
@@ -61,7 +56,7 @@ export class DirectoryLock {
       }
       const owner = ownerOf(directory);
       if (tries === 0) onWait(owner);
-      if (performance.now() >= untilMs) throw new DirectoryInUseError(`it is in use by ${owner}`);
+      if (performance.now() >= untilMs) throw new Error(`it is in use by ${owner}`);
       await sleep(triedEveryMs);
     }
   }
