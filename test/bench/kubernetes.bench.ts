@@ -32,7 +32,7 @@ try {
     for (let m = 0; m < containers; m++) await pod.run(['memhog', 'sleep'], { name: `app-${m}`, limitMib: 16 });
   }
   const beganMs = performance.now();
-  const agent = await startAgent({ receiver: { sources: sources() }, toFile: false });
+  const agent = await startAgent({ receiver: { sources: sources(), collection_interval: '10s' }, toFile: false });
   try {
     await agent.endpoint.request(1);
     const firstMs = performance.now() - beganMs;
@@ -40,7 +40,7 @@ try {
     await agent.observes(values.source);
     const knownMs = performance.now() - beganMs;
     const atStart = readUsage(agent.pid);
-    await eventually('all containers are named', () => countNamed(agent) >= all || undefined);
+    await eventually('all containers are named', () => countNamed(agent) >= all || undefined, 30);
     const before = readUsage(agent.pid);
     for (let n = 0; n < minutes * 12; n++) {
       await sleep(5_000);
