@@ -25,10 +25,17 @@ export async function probe(config: Config): Promise<Finding[]> {
   ];
 }
 
-async function probeDocker({ root_path, sources: { docker } }: Config, isReplaced: boolean): Promise<Finding> {
+async function probeDocker(
+  { root_path, sources: { docker, containerd, cri } }: Config,
+  isReplaced: boolean,
+): Promise<Finding> {
   const what = 'container runtime';
   const lost = 'names, exits, exit codes, restarts; on cgroup v1 most kills of main processes';
-  if (!docker.enabled) return { what, state: 'unused', detail: 'sources::docker::enabled is false', lost };
+  if (!docker.enabled) {
+    const detail = 'sources::docker::enabled is false';
+    const asksNone = !containerd.enabled && !cri.enabled;
+    return { what, state: 'unused', detail, lost: asksNone ? `${lost}; of pods k8s_attributes has most of it` : lost };
+  }
   const search = { endpoint: docker.endpoint || undefined, hostRoot: root_path };
   const found = await findDockerEndpoint(search, { timeoutMs: docker.timeout }, new AbortController().signal);
   if (found.reachable)

@@ -53,9 +53,9 @@ export class MemoryGroup {
     return Number(/^oom_kill (\d+)$/m.exec(text)?.[1]);
   }
 
-  /** Whether no process is in it. */
-  get isEmpty(): boolean {
-    return readFileSync(join(this.folder, 'cgroup.procs'), 'latin1') === '';
+  /** How many processes are in it itself. */
+  get processes(): number {
+    return readFileSync(join(this.folder, 'cgroup.procs'), 'latin1').split('\n').length - 1;
   }
 
   /** Whether the kernel keeps the highest usage: v1 does, v2 since 5.19. */

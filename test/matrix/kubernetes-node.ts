@@ -156,6 +156,12 @@ export class ContainerGroup {
     await eventually(`${kills} kills are counted in ${this.group.memcg}`, counted, seconds);
   }
 
+  /** Resolves when it has so many processes. */
+  async untilRuns(processes: number): Promise<void> {
+    const runs = () => this.group.processes === processes || undefined;
+    await eventually(`${processes} processes are in ${this.group.memcg}`, runs);
+  }
+
   /** Resolves when so much is charged to the group. */
   async untilHolds(bytes: number): Promise<void> {
     const holds = async () => (await usageBytesOf(this.group.folder)) >= bytes || undefined;

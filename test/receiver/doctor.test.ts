@@ -54,6 +54,14 @@ suite('the findings about runtimes', () => {
     assert.deepEqual([docker?.state, kubernetes?.state], ['missing', 'unused']);
   });
 
+  test('say what is lost where none is asked, and who has it of pods', async () => {
+    const off = { enabled: false };
+    const lostWith = async (others: object) => (await findRuntimes({ docker: off, ...others }))[0]?.lost;
+    const lost = 'names, exits, exit codes, restarts; on cgroup v1 most kills of main processes';
+    assert.equal(await lostWith({ containerd: off }), lost);
+    assert.equal(await lostWith({ containerd: off, cri: off }), `${lost}; of pods k8s_attributes has most of it`);
+  });
+
   test('say what is wrong with a socket that was asked for', async () => {
     const endpoint = `unix://${folder}/none.sock`;
     const [, kubernetes] = await findRuntimes({ containerd: { endpoint }, cri: { enabled: false } });
