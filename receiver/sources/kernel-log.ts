@@ -87,6 +87,10 @@ export class KernelLogSource implements Source {
   #readsOld = false;
   /** What an earlier run has told is passed. */
   #caughtUp = false;
+  /** Somebody takes what is told right now, and may ask for more of it meanwhile. */
+  #isTelling = false;
+  /** Catching up took too long: only a reading that lets others have their turns goes on. */
+  #isBehind = false;
   /** All up to here is told. */
   #told: LogPosition = {};
 
@@ -112,8 +116,9 @@ export class KernelLogSource implements Source {
       await this.#readOn(tap, more, signal);
       up();
       while (!signal.aborted) {
-        await this.#wait(tap, signal);
+        // What is read by catching up meanwhile is a part of the flood, if there is one.
         const before = tap.lastSequence ?? 0;
+        await this.#wait(tap, signal);
         await this.#readOn(tap, await tap.read(this.#sink), signal);
         this.#records = (tap.lastSequence ?? 0) - before;
       }
@@ -136,14 +141,18 @@ export class KernelLogSource implements Source {
 
   /**
    * Tells what the log has by now, where it can be read without waiting: on a node that is short of CPU a kill can be
-   * due to be judged before the next look has come.
+   * due to be judged before the next look has come. Not again before all was read once, where that takes too long.
    */
   catchUp(): void {
     const tap = this.#tap;
-    if (tap?.way !== 'kernel_log' || !this.#caughtUp) return;
+    if (tap?.way !== 'kernel_log' || !this.#caughtUp || this.#isTelling || this.#isBehind) return;
     const untilMs = performance.now() + catchesUpWithinMs;
     try {
-      while (tap.read(this.#sink) === true) if (performance.now() >= untilMs) return;
+      while (tap.read(this.#sink) === true) {
+        if (performance.now() < untilMs) continue;
+        this.#isBehind = true;
+        return this.#wake();
+      }
     } catch {
       // The next look meets it as well, and ends this reading.
       return;
@@ -186,7 +195,14 @@ export class KernelLogSource implements Source {
   }
 
   #begin(emit: Emit): void {
-    this.#emit = emit;
+    this.#emit = (observation) => {
+      this.#isTelling = true;
+      try {
+        emit(observation);
+      } finally {
+        this.#isTelling = false;
+      }
+    };
     this.#reports = new OomReports(this.#pageBytes);
     this.#unsettledSinceUs = undefined;
     this.#endSeenUs = undefined;
@@ -194,6 +210,7 @@ export class KernelLogSource implements Source {
     this.#lastOld = undefined;
     this.#readsOld = false;
     this.#caughtUp = false;
+    this.#isBehind = false;
     this.#told = {};
   }
 
@@ -226,6 +243,7 @@ export class KernelLogSource implements Source {
   /** Returns the time by CLOCK_MONOTONIC. */
   #reachEnd(): number {
     this.#endSeenUs = this.#clocks.monotonicUs();
+    this.#isBehind = false;
     this.#endOld();
     return this.#endSeenUs;
   }

@@ -61,6 +61,8 @@ export class MemcgSource implements Source {
   #hierarchy: Hierarchy | undefined;
   #tree: CgroupTree | undefined;
   #emit: Emit = () => {};
+  /** Somebody takes what is told right now, which may be told from the midst of a reading or a walk of the tree. */
+  #isTelling = false;
   /**
    * The groups that were there when they were read last, by container. Those that are there now and are not among them
    * were made since, so that all their kills are to be told; where it is undefined that cannot be said.
@@ -110,7 +112,14 @@ export class MemcgSource implements Source {
     const { hostRoot, pollIntervalMs, sampleIntervalMs, maxGroups, onBadInput } = this.#options;
     const hierarchy = findHierarchy(hostRoot);
     this.#hierarchy = hierarchy;
-    this.#emit = emit;
+    this.#emit = (observation) => {
+      this.#isTelling = true;
+      try {
+        emit(observation);
+      } finally {
+        this.#isTelling = false;
+      }
+    };
     this.#tree = new CgroupTree(hierarchy.root, maxGroups, {
       added: (node, fresh) => this.#added(node, fresh),
       removed: (node) => this.#removed(node),
@@ -149,6 +158,7 @@ export class MemcgSource implements Source {
   /** Reads the container's counters and the machine's now, and again shortly after where nothing rose yet. */
   lookAt(containerId: string): void {
     if (this.#tree === undefined) return;
+    if (this.#isTelling) return this.#looksAgain.hint();
     const nowMs = performance.now();
     const isOneOfMany = nowMs - this.#lookedAtMs < looksOnceInMs;
     if (!isOneOfMany) this.#lookedAtMs = nowMs;

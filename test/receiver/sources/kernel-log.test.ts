@@ -71,7 +71,8 @@ function killed(pid: number): string {
   return `Killed process ${pid} (hog) total-vm:21492kB, anon-rss:20224kB, file-rss:0kB, shmem-rss:264kB, UID:0 pgtables:76kB oom_score_adj:0`;
 }
 
-function follow(t: TestContext, log: Log, { hostRoot = '/', resumeAfter, pollIntervalMs = 10 }: FollowOptions = {}) {
+function follow(t: TestContext, log: Log, options: FollowOptions = {}) {
+  const { hostRoot = '/', resumeAfter, pollIntervalMs = 10, onEmit = () => {}, onRead = () => {} } = options;
   const seen: Observation[] = [];
   const stopping = new AbortController();
   const opened: string[] = [];
@@ -84,13 +85,20 @@ function follow(t: TestContext, log: Log, { hostRoot = '/', resumeAfter, pollInt
     onBadInput: () => {},
     open: async (_search, start, sink) => {
       log.open();
-      const tap = KmsgDevice.open('/dev/null', start, (_fd, buffer) => log.read(buffer));
+      const tap = KmsgDevice.open('/dev/null', start, (_fd, buffer) => {
+        onRead();
+        return log.read(buffer);
+      });
       return { tap, refused: [], more: tap.read(sink) };
     },
   });
+  const take = (observation: Observation): void => {
+    seen.push(observation);
+    onEmit();
+  };
   const observe = (): { up: Promise<void>; ended: Promise<void> } => {
     const { promise: up, resolve } = Promise.withResolvers<void>();
-    return { up, ended: source.observe((observation) => void seen.push(observation), resolve, stopping.signal) };
+    return { up, ended: source.observe(take, resolve, stopping.signal) };
   };
   const stop = async (): Promise<void> => stopping.abort();
   t.after(stop);
@@ -101,6 +109,8 @@ interface FollowOptions {
   hostRoot?: string;
   resumeAfter?: LogResumption;
   pollIntervalMs?: number;
+  onEmit?: () => void;
+  onRead?: () => void;
 }
 
 /** Who was killed, in the order in which it was told. */
@@ -166,6 +176,42 @@ suite('the source kernel_log', () => {
     source.lookAt();
     await ended.catch(() => undefined);
     assert.deepEqual(pidsOf(seen), [7, 8]);
+  });
+
+  test('loses none of many kills where whoever takes one asks for more', async (t) => {
+    const log = new Log();
+    const pids = Array.from({ length: 5_000 }, (_, index) => index + 2);
+    const { source, observe, seen } = follow(t, log, { pollIntervalMs: 60_000, onEmit: () => source.catchUp() });
+    await observe().up;
+    for (const pid of pids) log.write(killed(pid));
+    source.lookAt();
+    await eventually('all are told', () => pidsOf(seen).length === pids.length || undefined);
+    assert.deepEqual(pidsOf(seen), pids);
+  });
+
+  test('holds up others once, not again and again, where the log grows faster than it is read', async (t) => {
+    const log = new Log();
+    let grows = true;
+    const onRead = (): void => {
+      const untilMs = performance.now() + 0.1;
+      while (performance.now() < untilMs);
+      if (grows) log.write('again');
+    };
+    const { source, observe, seen } = follow(t, log, { pollIntervalMs: 60_000, onRead });
+    grows = false;
+    await observe().up;
+    grows = true;
+    log.write('once');
+    const beganMs = performance.now();
+    for (let n = 0; n < 50; n++) source.catchUp();
+    const tookMs = performance.now() - beganMs;
+    assert.ok(tookMs >= 100 && tookMs < 2_000, `${tookMs} ms`);
+    grows = false;
+    log.kill(7, '/docker/a');
+    await eventually('its own reading goes on', () => pidsOf(seen).length > 0 || undefined);
+    log.kill(8, '/docker/a');
+    source.catchUp();
+    assert.ok(log.isRead);
   });
 
   test('tells victims of one invocation with one object for it', async (t) => {

@@ -55,6 +55,21 @@ for (const version of [1, 2] as const) {
       assert.equal(seen.killed(idOf(1)), 0);
     });
 
+    it('begins no reading in the midst of another, whoever takes what it tells', async (t) => {
+      const host = new FakeHost(t, version);
+      for (const n of [1, 2, 3]) host.make(idOf(n));
+      let [depth, deepest] = [0, 0];
+      const seen = await observe(t, host, undefined, (source) => {
+        deepest = Math.max(deepest, ++depth);
+        for (const n of [1, 2, 3]) source.lookAt(idOf(n));
+        depth--;
+      });
+      for (const n of [1, 2, 3]) host.writeGroup(idOf(n), counter, kills(1));
+      host.write('proc/vmstat', 'nr_free_pages 1\noom_kill 3\n');
+      await eventually('all are counted', () => [1, 2, 3].every((n) => seen.killed(idOf(n)) === 1) || undefined);
+      assert.equal(deepest, 1);
+    });
+
     it('counts a kill that the machine counts well before the group', async (t) => {
       const host = new FakeHost(t, version);
       host.make(idOf(1));
@@ -273,7 +288,12 @@ function limitDescriptors(t: TestContext, most: number): void {
 }
 
 /** Observes a host until the test ends, with the telemetry of the real receiver. */
-async function observe(t: TestContext, host: FakeHost, known?: Parameters<MemcgSource['resume']>[0]) {
+async function observe(
+  t: TestContext,
+  host: FakeHost,
+  known?: Parameters<MemcgSource['resume']>[0],
+  onEmit: (source: MemcgSource) => void = () => {},
+) {
   const all: Observation[] = [];
   const settings = makeSettings();
   const telemetry = new Telemetry(settings, new ContainerTable(100));
@@ -287,7 +307,11 @@ async function observe(t: TestContext, host: FakeHost, known?: Parameters<MemcgS
   if (known !== undefined) source.resume(known);
   const stop = new AbortController();
   const up = Promise.withResolvers<void>();
-  const observing = source.observe((observation) => all.push(observation), up.resolve, stop.signal);
+  const take = (observation: Observation): void => {
+    all.push(observation);
+    onEmit(source);
+  };
+  const observing = source.observe(take, up.resolve, stop.signal);
   t.after(async () => {
     stop.abort();
     await observing;
