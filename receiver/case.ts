@@ -98,9 +98,15 @@ export function countToldUncounted({ toldUncounted, uncountedUntilMs = Infinity 
   return now.monotonicMs > uncountedUntilMs ? 0 : toldUncounted;
 }
 
+/** When its main process had ended at the latest; the status of a pod has whole seconds, cut off. */
+export function endedByMs({ container, ended }: Case): number {
+  const { atMs } = ended ?? { atMs: Infinity };
+  return container.pod !== undefined && atMs % 1000 === 0 ? atMs + 999 : atMs;
+}
+
 /** When nobody can have died in this life any more, as far as that is known. */
-export function overAtMs({ ended, group }: Case): number {
-  return Math.min(ended?.atMs ?? Infinity, group?.goneAtMs ?? Infinity);
+export function overAtMs(open: Case): number {
+  return Math.min(endedByMs(open), open.group?.goneAtMs ?? Infinity);
 }
 
 /** Whether a kill of it is to be told. */

@@ -1,4 +1,4 @@
-import { hintOf, isCounted, type Case } from './case.ts';
+import { endedByMs, hintOf, isCounted, type Case } from './case.ts';
 import { causeOfScope, tellEnd } from './exit-cause.ts';
 import { idOfCounted } from './incident-id.ts';
 import type { Evidence, ExitCause, Incident, OomKill } from './incident.ts';
@@ -62,6 +62,6 @@ function tellInferred(open: Case, now: Instant, evidence: Evidence[]): Incident[
   // A group around it can still show it, and the log still name it.
   open.toldUncounted++;
   open.toldUnnamed++;
-  open.unnamedBeforeMs = Math.max(open.unnamedBeforeMs, ended!.atMs);
+  open.unnamedBeforeMs = Math.max(open.unnamedBeforeMs, endedByMs(open));
   return [kill, tellEnd(open, 'oom_killed', causeOfScope.unknown, evidence)];
 }

@@ -5,7 +5,7 @@ import type { Observation } from '../../../receiver/observation.ts';
 import { PodsSource } from '../../../receiver/sources/pods.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { graceMs, noonMs, startNode, type Node } from '../node.ts';
-import { idOf, observationsOf } from '../observations.ts';
+import { idOf, observationsOf, victimOf } from '../observations.ts';
 import { uidOf } from '../pods.ts';
 
 /** An instance of `app`, as containerd runs it. */
@@ -132,6 +132,33 @@ suite('without a runtime, the statuses of pods', () => {
     const exit = node.told.find((incident) => incident.kind === 'exit');
     assert.equal(exit?.reason, 'oom_killed');
     assert.equal(node.workloadOf(1).oomKills, 1);
+  });
+
+  test('tell the second of an end, in which the log may name the victim whom no counter shows', async (context) => {
+    for (const namedFirst of [true, false]) {
+      const { node, pod, makeGroup } = await start(context);
+      const memcg = `/kubepods/burstable/pod${uidOf(1)}/${idOf(1)}`;
+      const total = (oomKills: number): Observation => ({
+        kind: 'node_oom_kills_counted',
+        atMs: node.clock.wallMs,
+        total: oomKills,
+      });
+      node.take(total(40));
+      makeGroup(1);
+      pod.tell([instance(1)]);
+      node.clock.pass(5_700);
+      node.take(total(41), observationsOf(idOf(1)).gone(node.clock.wallMs + 50, memcg));
+      const named = victimOf(idOf(1), node.clock.wallMs, 71, { memcg });
+      if (namedFirst) node.take(named);
+      node.clock.pass(500);
+      pod.tell([ended(1, 137, noonMs + 5_000)]);
+      if (!namedFirst) node.clock.pass(5_000);
+      node.settleNow();
+      if (!namedFirst) node.take(named);
+      node.settle();
+      assert.deepEqual(node.kinds(), ['oom_kill', 'exit'], `named first: ${namedFirst}`);
+      assert.equal(node.correlator.ledger.openKills, 0);
+    }
   });
 
   test('are of no use where an id is none, or where all was over long ago', async (context) => {
