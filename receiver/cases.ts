@@ -93,8 +93,10 @@ export class Cases {
   /** The log named a victim in a container whose kill was told without: it may still explain an end. */
   noteTold(logged: VictimLogged, container: Container, now: Instant): Incident[] {
     const open = this.#lives.ofVictim(logged, container);
-    const scope = scopeOfNamed(logged, container.limitBytes);
-    open.maybeInitKilled ??= { evidence: ['kernel_log'], scope, atMs: logged.atMs };
+    const killed = { evidence: ['kernel_log' as const], scope: scopeOfNamed(logged, container.limitBytes) };
+    const mainPid = open.life?.pid ?? open.mainPid;
+    if (mainPid === logged.victim.pid) open.initKilled ??= killed;
+    if (mainPid === undefined) open.maybeInitKilled = { ...killed, atMs: logged.atMs };
     return this.#judge(open, now);
   }
 

@@ -163,6 +163,25 @@ describe('kills that only the counter of a pod shows', () => {
     assert.deepEqual(exits.toSorted(), ['completed', 'oom_container']);
   });
 
+  it('explain the end by the victim that was, or can have been, the main process', () => {
+    const causeOf = (mainPid: number | undefined, endedAtMs: number, ...victims: [pid: number, atMs: number][]) => {
+      const receiver = makeReceiver({ isRuntimeUp: true });
+      receiver.take(...running, a.started(1000), b.started(1000), a.processes(1001, mainPid));
+      const oomKills = victims.length;
+      receiver.take(kernelTotal(5000, 40 + oomKills), gone(a, 11, 6600), gone(b, 12, 6600));
+      receiver.take(lost(6601, [11, 12], { oomKills }));
+      receiver.settle(7300);
+      for (const [pid, atMs] of victims) receiver.takeAt(7400, named(11, atMs, pid));
+      receiver.takeAt(7500, a.exited(endedAtMs, 137));
+      receiver.end();
+      assert.equal(receiver.told.filter(({ kind }) => kind === 'pod_oom_kill').length, oomKills);
+      return receiver.told.find((one) => one.kind === 'exit')?.cause;
+    };
+    assert.equal(causeOf(undefined, 6510, [71, 5000], [70, 6500]), 'oom_container');
+    assert.equal(causeOf(70, 7490, [70, 6400]), 'oom_container');
+    assert.equal(causeOf(70, 6510, [71, 6400]), 'killed_externally');
+  });
+
   it('do not swallow a kill that happens afterwards', () => {
     const receiver = makeReceiver();
     receiver.take(...running, kernelTotal(5000, 41), gone(a, 11, 5001), gone(b, 12, 5001), lost(5002, [11, 12]));
