@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { exitCodeOfSigkill, type Case } from './case.ts';
+import { endedByMs, exitCodeOfSigkill, type Case } from './case.ts';
 import type { ContainerExit, Evidence, ExitCause, LimitScope } from './incident.ts';
 import type { ExitReason } from './workload.ts';
 
@@ -39,8 +39,9 @@ export function explainEnd(open: Case, due: boolean): ContainerExit | 'wait' | '
 }
 
 /** Its runtime tells of the end when nobody waits any more, but of a time right after the kill. */
-function endedByUnknownKill({ ended, maybeInitKilled }: Case): boolean {
-  return maybeInitKilled !== undefined && Math.abs(ended!.atMs - maybeInitKilled.atMs) <= killExplainsEndWithinMs;
+function endedByUnknownKill(open: Case): boolean {
+  const { atMs = Infinity } = open.maybeInitKilled ?? {};
+  return atMs >= open.ended!.atMs - killExplainsEndWithinMs && atMs <= endedByMs(open) + killExplainsEndWithinMs;
 }
 
 /** The cause of an exit, by whose limit was hit. Where nobody told, the container's own is the likeliest. */

@@ -29,7 +29,7 @@ export function explainSigkill(open: Case, ledger: Ledger, now: Instant): Incide
       : tellInferred(open, now, [...hinted, 'exit_status']);
   }
   const withinMs = hinted.length === 0 ? countExplainsEndWithinMs : Infinity;
-  return ledger.takeOne(atMs - withinMs, atMs + withinMs)
+  return ledger.takeOne(atMs - withinMs, endedByMs(open) + withinMs)
     ? tellInferred(open, now, ['vmstat', ...hinted, 'exit_status'])
     : [tellOtherKill(open, ['exit_status', 'vmstat'])];
 }

@@ -161,6 +161,33 @@ suite('without a runtime, the statuses of pods', () => {
     }
   });
 
+  test('tell the second of an end, which a kill explains that is counted soon after it', async (context) => {
+    for (const ownCounter of [true, false]) {
+      const { node, pod, makeGroup } = await start(context);
+      const memcg = `/kubepods/burstable/pod${uidOf(1)}/${idOf(1)}`;
+      const { counted, gone } = observationsOf(idOf(1));
+      const total = (oomKills: number): Observation => ({
+        kind: 'node_oom_kills_counted',
+        atMs: node.clock.wallMs,
+        total: oomKills,
+      });
+      node.take(total(40));
+      makeGroup(1);
+      pod.tell([instance(1)]);
+      node.clock.pass(5_950);
+      if (!ownCounter) node.take(gone(node.clock.wallMs, memcg));
+      node.clock.pass(200);
+      node.take(total(41));
+      if (ownCounter) node.take(counted(node.clock.wallMs, 1, { memcg }), gone(node.clock.wallMs, memcg));
+      node.clock.pass(6_000);
+      node.settleNow();
+      pod.tell([ended(1, 137, noonMs + 5_000)]);
+      node.settle();
+      assert.deepEqual(node.kinds(), ['oom_kill', 'exit'], `own counter: ${ownCounter}`);
+      assert.equal(node.told.find((one) => one.kind === 'exit')?.cause, 'oom_container');
+    }
+  });
+
   test('are of no use where an id is none, or where all was over long ago', async (context) => {
     const { node, pod, bad } = await start(context);
     pod.tell([instance(1, { containerId: 'containerd://../..' }), ended(2, 1, noonMs - graceMs - 1)]);
