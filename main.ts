@@ -23,6 +23,12 @@ const shutdownTimeoutMs = 10_000;
 /** Of which those upstream of the exporters have so much. */
 const upstreamTimeoutMs = shutdownTimeoutMs / 2;
 
+/**
+ * Signals so close to the first are the same request: `timeout` sends one to its child and then to the group, and of
+ * Ctrl-C at `npm start` both the terminal and npm send one.
+ */
+const sameRequestMs = 500;
+
 const stderrColour = process.stderr.isTTY && !process.env['NO_COLOR'];
 
 /** Does what the command line asks for. Resolves with the exit code. */
@@ -99,16 +105,26 @@ async function run(asked: Arguments): Promise<number> {
   logger.info('exit137 is running', { version, pid: process.pid, self_telemetry: metrics.level });
   const signal = await stopAsked;
   logger.info('stopping', { signal, deadline_ms: shutdownTimeoutMs });
-  process.once('SIGINT', () => process.exit(130)).once('SIGTERM', () => process.exit(143));
   await service.shutdown(AbortSignal.timeout(shutdownTimeoutMs), AbortSignal.timeout(upstreamTimeoutMs));
   await telemetry.shutdown();
   logger.info('stopped');
   return 0;
 }
 
+/** Resolves with the first signal that asks for the end. A later one ends the process at once. */
 function nextStopSignal(): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+  let firstMs: number | undefined;
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.on(signal, () => {
+      firstMs ??= performance.now();
+      if (performance.now() - firstMs >= sameRequestMs) process.exit(code);
+      resolve(signal);
+    });
+  }
   return promise;
 }
 

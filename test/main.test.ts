@@ -6,6 +6,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, suite, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { parse } from 'yaml';
 import packageJson from '../package.json' with { type: 'json' };
 import { DirectoryLock } from '../pipelines/extensions/directory-lock.ts';
@@ -399,7 +400,7 @@ suite('the service', requires('bundle'), () => {
     lock?.release();
   });
 
-  test('ends at once when it is asked a second time', async () => {
+  test('ends at once when it is asked a second time, which the same request twice is not', async () => {
     // Accepts connections and never says anything, so that what is held cannot be sent.
     const silent = createServer(() => {}).listen(0, '127.0.0.1');
     await once(silent, 'listening');
@@ -412,6 +413,9 @@ suite('the service', requires('bundle'), () => {
       const [socket] = (await connected) as [Socket];
       service.child.kill('SIGTERM');
       await service.logged('stopping');
+      service.child.kill('SIGTERM');
+      await setTimeout(600);
+      assert.equal(service.child.exitCode, null);
       service.child.kill('SIGTERM');
       assert.equal((await service.ended).code, 143);
       socket.destroy();
