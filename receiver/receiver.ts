@@ -88,6 +88,8 @@ class ContainerLifecycle implements Component {
   #keeper: StateKeeper | undefined;
   #collectTimer: NodeJS.Timeout | undefined;
   #settleTimer: NodeJS.Timeout | undefined;
+  /** When something is to be settled, by the monotonic clock, as it was found last. */
+  #dueAtMs = Infinity;
   readonly #observing: Promise<void>[] = [];
   /** What was handed on and is not yet taken. */
   readonly #handingOn = new Set<Promise<void>>();
@@ -245,7 +247,8 @@ class ContainerLifecycle implements Component {
   #take(source: string, observation: Observation): void {
     try {
       this.#telemetry.countObservation(source);
-      if (source !== 'kernel_log' && this.#isDue()) this.#kernelLog?.catchUp();
+      // Something waits no longer for evidence.
+      if (source !== 'kernel_log' && this.#dueAtMs <= performance.now()) this.#kernelLog?.catchUp();
       this.#tell(this.#correlator.take(observation, readClock()));
       if (observation.kind !== 'processes_seen') this.#noteChange(this.#correlator.containerOf(observation));
       this.#followUp(source, observation);
@@ -359,17 +362,13 @@ class ContainerLifecycle implements Component {
   #scheduleSettling(leastDelayMs = 0): void {
     clearTimeout(this.#settleTimer);
     const { dueAtMs } = this.#correlator;
+    this.#dueAtMs = dueAtMs ?? Infinity;
     if (dueAtMs === undefined || this.#stopping.signal.aborted) return;
     const delayMs = Math.max(leastDelayMs, Math.ceil(dueAtMs - performance.now()));
     this.#settleTimer = setTimeout(() => {
       const settled = this.#settle(readClock());
       this.#guard('settle', () => this.#scheduleSettling(settled ? 0 : settlesAgainAfterMs));
     }, delayMs);
-  }
-
-  /** Something waits no longer for evidence. */
-  #isDue(): boolean {
-    return (this.#correlator.dueAtMs ?? Infinity) <= performance.now();
   }
 
   /** Judges what is due; false where that failed. */

@@ -82,3 +82,18 @@ export async function keepObserving(
     delayMs = Math.min(delayMs * delayGrowth, longestDelayMs);
   }
 }
+
+/**
+ * Emits, and notes meanwhile that somebody takes what a source tells: who takes it may ask the source for more at once,
+ * which must neither begin in the midst of a reading nor go one call deeper for each thing told.
+ */
+export function notingTelling(emit: Emit, note: (isTelling: boolean) => void): Emit {
+  return (observation) => {
+    note(true);
+    try {
+      emit(observation);
+    } finally {
+      note(false);
+    }
+  };
+}

@@ -10,7 +10,7 @@ import { OomReports } from '../kernel/oom-report.ts';
 import { readPageSize } from '../kernel/page-size.ts';
 import { parseUserspaceKill } from '../kernel/userspace-killer.ts';
 import type { Emit, KernelLogGap } from '../observation.ts';
-import type { Source } from '../source.ts';
+import { notingTelling, type Source } from '../source.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
 import { openKernelLog, type KernelLogSearch } from './kernel-log-tap.ts';
 
@@ -195,14 +195,7 @@ export class KernelLogSource implements Source {
   }
 
   #begin(emit: Emit): void {
-    this.#emit = (observation) => {
-      this.#isTelling = true;
-      try {
-        emit(observation);
-      } finally {
-        this.#isTelling = false;
-      }
-    };
+    this.#emit = notingTelling(emit, (isTelling) => (this.#isTelling = isTelling));
     this.#reports = new OomReports(this.#pageBytes);
     this.#unsettledSinceUs = undefined;
     this.#endSeenUs = undefined;

@@ -11,7 +11,7 @@ import { OomCounter, OomCounterParsers } from '../cgroup/oom-counter.ts';
 import { CgroupTree, type CgroupNode } from '../cgroup/tree.ts';
 import { VmstatOomKills } from '../cgroup/vmstat.ts';
 import type { Emit } from '../observation.ts';
-import type { Source } from '../source.ts';
+import { notingTelling, type Source } from '../source.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
 import { OomCounts } from './memcg-counts.ts';
 import { ContainerGroup, type KnownGroup } from './memcg-group.ts';
@@ -112,14 +112,7 @@ export class MemcgSource implements Source {
     const { hostRoot, pollIntervalMs, sampleIntervalMs, maxGroups, onBadInput } = this.#options;
     const hierarchy = findHierarchy(hostRoot);
     this.#hierarchy = hierarchy;
-    this.#emit = (observation) => {
-      this.#isTelling = true;
-      try {
-        emit(observation);
-      } finally {
-        this.#isTelling = false;
-      }
-    };
+    this.#emit = notingTelling(emit, (isTelling) => (this.#isTelling = isTelling));
     this.#tree = new CgroupTree(hierarchy.root, maxGroups, {
       added: (node, fresh) => this.#added(node, fresh),
       removed: (node) => this.#removed(node),
