@@ -26,6 +26,12 @@ import {
 /** Longer than anything that is told late may take: the settle time, and a second in which state is written. */
 const nothingMoreAfterMs = 2_000;
 
+/** By what a backend knows that two records are of one kill. */
+const identityOf = ({ attributes }: ReceivedLog) => ({
+  incident: attributes['oom.incident.id'],
+  pid: attributes['process.pid'],
+});
+
 describe('exit137 that is stopped and started again', requires('docker', 'bundle', 'kmsg'), () => {
   let host: DockerHost;
   let first: Agent;
@@ -112,16 +118,33 @@ describe('exit137 that is stopped and started again', requires('docker', 'bundle
     const container = await host.run(['memhog', 'signal', '64']);
     await first.nextMetricsOf(container.id);
     for (let kills = 1; kills <= 4; kills++) {
+      const isSeen = kills % 2 === 0;
+      if (!isSeen) process.kill(present.pid, 'SIGSTOP');
       await killChild(container);
-      // Before it was told, or after, and then after the answer: one request follows the other.
-      if (kills % 2 === 0) {
+      if (isSeen) {
         await assertTold(container, ...Array.from({ length: kills }, () => killOf('child')));
+        // Its answer has come as well: one request follows the other.
         await first.nextMetricsOf(container.id);
       }
       await crash();
       await start();
       await assertTold(container, ...Array.from({ length: kills }, () => killOf('child')));
     }
+  });
+
+  it('tells a kill again, as the same incident, whose answer it did not live to see', async () => {
+    const container = await host.run(['memhog', 'signal', '64']);
+    await first.nextMetricsOf(container.id);
+    first.endpoint.answerAlways({ hang: true });
+    await killChild(container);
+    await assertTold(container, killOf('child'));
+    await crash();
+    first.endpoint.answerAlways({});
+    await start();
+    const [earlier, later] = await assertTold(container, killOf('child'), killOf('child'));
+    assert.deepEqual(identityOf(later!), identityOf(earlier!));
+    const metrics = await first.nextMetricsOf(container.id);
+    assert.deepEqual(lifecycleCounters(metrics), { ...nothingCounted, oomKills: 1, oomIncidents: 1 });
   });
 
   it('tells of a container that died and was removed meanwhile', async () => {
