@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, it } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { findMainProcess, isProcessAlive, isProcessRunning, MainProcessWatch } from '../../receiver/main-process.ts';
 
 /** Lines of /proc/<pid>/status (Linux 6.18), cut to those that matter. */
@@ -60,25 +60,28 @@ describe('isProcessAlive', () => {
   });
 });
 
+/** Millisecond by millisecond, for the timers that timers set. */
+function pass(t: TestContext, ms: number): void {
+  for (let n = 0; n < ms; n++) t.mock.timers.tick(1);
+}
+
 describe('MainProcessWatch', () => {
   it('gives each kill the same time to show, and tells of the process that was named last', async (t) => {
     const [busy, spared] = [spawn('sh', ['-c', 'while :; do :; done'], { stdio: 'ignore' }), spawn('sleep', ['60'])];
     t.after(() => [busy, spared].map((child) => child.kill('SIGKILL')));
+    t.mock.timers.enable({ apis: ['setTimeout'] });
     const told: [string, boolean][] = [];
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const watch = new MainProcessWatch('/', (containerId, alive) => {
-      told.push([containerId, alive]);
-      if (told.length === 2) resolve();
-    });
+    const watch = new MainProcessWatch('/', (containerId, alive) => void told.push([containerId, alive]));
     t.after(() => watch.close());
     watch.look('victim', busy.pid!);
     watch.look('restarted', busy.pid!);
-    await sleep(20);
+    pass(t, 2);
     // The second kill of the one, and the next life of the other.
     watch.look('victim', busy.pid!);
     watch.look('restarted', spared.pid!);
     busy.kill('SIGKILL');
-    await promise;
+    await once(busy, 'exit');
+    pass(t, 1_000);
     assert.deepEqual(
       told.toSorted(([a], [b]) => a.localeCompare(b)),
       [
@@ -90,16 +93,17 @@ describe('MainProcessWatch', () => {
 });
 
 describe('MainProcessWatch, where another process is known to be the victim', () => {
-  it('tells at once, and only once', async (t) => {
+  it('tells at once, and only once', (t) => {
     const child = spawn('sleep', ['60']);
     t.after(() => child.kill('SIGKILL'));
+    t.mock.timers.enable({ apis: ['setTimeout'] });
     const told: boolean[] = [];
     const watch = new MainProcessWatch('/', (_, alive) => told.push(alive));
     t.after(() => watch.close());
     watch.look('spared', child.pid!);
     watch.lookNow('spared', child.pid!);
     assert.deepEqual(told, [true]);
-    await sleep(50);
+    pass(t, 1_000);
     assert.deepEqual(told, [true]);
   });
 });

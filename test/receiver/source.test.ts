@@ -32,16 +32,17 @@ describe('keepObserving', () => {
 
   it('waits longer after each failure, and anew after a success', async () => {
     const stop = new AbortController();
-    const source = scripted([...Array<'fails'>(6).fill('fails'), 'works and fails', 'fails']);
+    const works = Array<'works and fails'>(3).fill('works and fails');
+    const source = scripted([...Array<'fails'>(6).fill('fails'), ...works, 'fails']);
     const brokeAtMs: number[] = [];
-    const up = () => source.subscriptions === 9 && stop.abort();
+    const up = () => source.subscriptions === 11 && stop.abort();
     await keepObserving(source, () => {}, { up, down: () => brokeAtMs.push(performance.now()) }, stop.signal);
     const waitsMs = brokeAtMs.slice(1).map((atMs, index) => atMs - brokeAtMs[index]!);
     assert.ok(
       waitsMs.every((waitMs) => waitMs >= 99),
       waitsMs.join(),
     );
-    // 100 ms, five times a fifth longer.
-    assert.ok(waitsMs[5]! >= 248 && waitsMs[6]! < 248, waitsMs.join());
+    // 100 ms, five times a fifth longer. A busy machine makes one wait or the other longer, not all of them.
+    assert.ok(waitsMs[5]! >= 248 && Math.min(...waitsMs.slice(6)) < 248, waitsMs.join());
   });
 });

@@ -127,7 +127,7 @@ describe('the containerd source', () => {
     runs(web);
     runs(db, 'db');
     fake.taskListsHang = 1;
-    await observe(makeSource({ timeoutMs: 100, listsAgainAfterMs: 50 }));
+    await observe(makeSource({ timeoutMs: 1_000, listsAgainAfterMs: 50 }));
     assert.deepEqual(kindsOf(web), ['container_seen']);
     assert.partialDeepStrictEqual(told(web)[0], { running: false, pod: { uid, containerName: 'app' } });
     ended(db, 137);
@@ -263,7 +263,7 @@ describe('the containerd source', () => {
 
   it('tells with its code, after a gap, the end that the task or the CRI plugin still has, and which containers are gone', async () => {
     for (const id of [web, db, other]) runs(id);
-    await observe();
+    await observe(makeSource({ retoldWithinMs: 60_000 }));
     const endedAtMs = Date.now() + 1;
     const [containers, tasks] = [fake.containers.get('k8s.io')!, fake.tasks.get('k8s.io')!];
     Object.assign(tasks[0]!, { status: Status.STOPPED, exitStatus: 7, exitedAt: timestampOf(endedAtMs) });

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { describeError } from '../../../pipelines/errors.ts';
 import type { Observation } from '../../../receiver/observation.ts';
 import { DockerSource, type DockerSourceOptions } from '../../../receiver/sources/docker.ts';
+import { eventually } from '../../helpers/eventually.ts';
 import { answerWith, DockerDaemon, neverAnswer } from './docker-daemon.ts';
 import { anId, anotherId, docker20, docker28, inspections, versions } from './docker-recordings.ts';
 
@@ -450,10 +451,10 @@ describe('the docker source', { timeout: 30_000 }, () => {
     ] as const) {
       it(`rejects where the daemon never answers when it is to ${what}`, async () => {
         daemon.misbehaviours.push([call, neverAnswer]);
-        const watching = watch(makeSource({ timeoutMs: 30 }));
+        const watching = watch(makeSource({ timeoutMs: 1000 }));
         assert.equal(
           describeError(await watching.ended),
-          `cannot ${what} at "${daemon.endpoint}": no answer within 30 ms`,
+          `cannot ${what} at "${daemon.endpoint}": no answer within 1000 ms`,
         );
       });
     }
@@ -466,7 +467,7 @@ describe('the docker source', { timeout: 30_000 }, () => {
           response.write('[', () => response.socket!.destroy());
         },
       ]);
-      const watching = watch(makeSource({ timeoutMs: 50 }));
+      const watching = watch(makeSource());
       assert.match(describeError(await watching.ended), /^cannot list the containers at /);
     });
 
@@ -549,6 +550,5 @@ describe('the docker source', { timeout: 30_000 }, () => {
 
 /** The daemon learns of it by its own event loop, some ticks later. */
 async function untilClosed(daemon: DockerDaemon): Promise<void> {
-  for (let n = 0; n < 1000 && daemon.openConnections > 0; n++) await new Promise(setImmediate);
-  assert.equal(daemon.openConnections, 0);
+  await eventually('no connection is open', () => daemon.openConnections === 0 || undefined);
 }
