@@ -20,6 +20,7 @@ export interface LogPrefix extends LogPosition {
  *     kern  :warn  : [    3.091534] hog invoked …                          dmesg --decode
  *     [Wed Nov 12 20:13:52 2025] hog invoked …                             dmesg --ctime, in any language
  *     2025-11-12T20:13:52,091534+01:00 hog invoked …                       dmesg --time-format=iso
+ *     kern  :warn  : 2025-11-12T20:13:52,091534+01:00 hog invoked …        dmesg --decode --time-format=iso
  *     Nov 12 20:13:52 node-7 kernel: hog invoked …                         journalctl, short and short-precise
  *     2025-11-12T20:13:52+0100 node-7 kernel: hog invoked …                journalctl --output=short-iso; rsyslog
  *     Wed 2025-11-12 20:13:52 CET node-7 kernel: hog invoked …             journalctl --output=short-full
@@ -32,6 +33,7 @@ export interface LogPrefix extends LogPosition {
  *     Wed Nov 12 20:13:52 2025 kern.warn kernel: [    3.091534] hog …      logread of OpenWrt
  *     10.5.0.2: kern: warning: [2025-11-12T20:13:52.091534Z]: hog …        talosctl dmesg
  *     2025-11-12T20:13:52.091534Z [    3.091534] hog invoked …             kubectl logs --timestamps, docker logs
+ *     2025-11-12T20:13:52.091534Z stdout F [    3.091534] hog invoked …    a file below /var/log/pods
  *
  * Undefined where there is none; `foreign` before what another program wrote to a journal or syslog file, but for
  * userspace OOM killers, whose text begins with the program's name and has the facility of daemons. Who calls himself
@@ -67,7 +69,8 @@ function readDecoded(text: string): LogPrefix | undefined {
   const decoded = /^([a-z0-9]{1,10}) *:(?:emerg|alert|crit|err|warn|notice|info|debug) *: /.exec(text);
   if (decoded !== null) {
     const end = decoded[0].length;
-    return { end, ...readBracket(text, end), facility: decoded[1] === 'kern' ? 0 : 1 };
+    const time = readBracket(text, end) ?? readDmesgIso(text, end);
+    return { end, ...time, facility: decoded[1] === 'kern' ? 0 : 1 };
   }
   const talos = /^(?:[^\s]{1,255}: )?([a-z0-9]{1,10}): {1,8}[a-z]{3,7}: \[(\d{4}-\d\d-\d\dT[\d:.]{8,18}Z)\]: /.exec(
     text,
@@ -85,14 +88,20 @@ function readDated(text: string, from: number, nowMs: number): LogPrefix | 'fore
   return isUpper ? (readShort(text, from, nowMs) ?? readFull(text, from) ?? readOpenWrt(text, from)) : undefined;
 }
 
-function readIso(text: string, from: number): LogPrefix | 'foreign' | undefined {
-  const form = /\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:([.,])\d{1,9})?(?:Z|[+-]\d\d:?\d\d)? /y;
+/** Only dmesg, which has no host and no name, writes a comma before the fraction. */
+function readDmesgIso(text: string, from: number): LogPrefix | undefined {
+  const form = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{1,9}[+-]\d\d:?\d\d /y;
   form.lastIndex = from;
   const date = form.exec(text);
-  if (date === null) return undefined;
-  const prefix = { wallTimeMs: parseIso(date[0].trimEnd()), end: form.lastIndex };
-  // Only dmesg, which has no host and no name, writes a comma before the fraction.
-  if (date[1] === ',') return prefix;
+  return date === null ? undefined : { wallTimeMs: parseIso(date[0].trimEnd()), end: form.lastIndex };
+}
+
+function readIso(text: string, from: number): LogPrefix | 'foreign' | undefined {
+  const form = /(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?) (?:std(?:out|err) F )?/y;
+  form.lastIndex = from;
+  const date = form.exec(text);
+  if (date === null) return readDmesgIso(text, from);
+  const prefix = { wallTimeMs: parseIso(date[1]!), end: form.lastIndex };
   // What a container prints has no name, either.
   const time = readBracket(text, prefix.end);
   return time?.monotonicUs === undefined ? readName(text, prefix) : { ...time, ...prefix, end: time.end };

@@ -30,9 +30,12 @@ export function parseOomKillLine(text: string, comm?: string): OomKillLine | und
   const head = text.slice(0, text.length - end[0].length);
   const commAt = findComm(head, comm);
   if (commAt === -1) return undefined;
+  const paths = readPaths(head.slice(0, commAt));
+  const constraint = /^[A-Z_]{0,64}/.exec(text.slice(begin.length, begin.length + 64))![0];
   return {
-    constraint: /^[A-Z_]{0,64}/.exec(text.slice(begin.length, begin.length + 64))![0],
-    ...readPaths(head.slice(0, commAt)),
+    // 5.0 to 5.2 call every constraint CONSTRAINT_NONE; no other names a limit.
+    constraint: paths.oomMemcg === undefined ? constraint : 'CONSTRAINT_MEMCG',
+    ...paths,
     comm: head.slice(commAt + task.length),
     pid: Number(end[1]),
     // The kernel prints it signed.

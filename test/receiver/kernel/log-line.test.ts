@@ -35,6 +35,16 @@ describe('LogLineReader', () => {
       '2025-11-12T20:13:52,091534+01:00 ',
       { wallTimeMs: Date.UTC(2025, 10, 12, 19, 13, 52, 91) },
     ],
+    [
+      'dmesg --decode --time-format=iso',
+      'kern  :warn  : 2025-11-12T20:13:52,091534+01:00 ',
+      { wallTimeMs: Date.UTC(2025, 10, 12, 19, 13, 52, 91), facility: 0 },
+    ],
+    [
+      'a file of the kubelet',
+      '2025-11-12T20:13:52.091534123Z stdout F [    3.091534] ',
+      { monotonicUs, wallTimeMs: Date.UTC(2025, 10, 12, 20, 13, 52, 91) },
+    ],
     ['journalctl', 'Nov 12 20:13:52 node-7 kernel: ', { wallTimeMs: local(2026, 10, 12, 20, 13, 52) }],
     ['journalctl --no-hostname', 'Nov 12 20:13:52 kernel: ', { wallTimeMs: local(2026, 10, 12, 20, 13, 52) }],
     ['journalctl of last year', 'Dec 24 20:13:52 node-7 kernel: ', { wallTimeMs: local(2025, 11, 24, 20, 13, 52) }],

@@ -30,6 +30,12 @@ suite('the summary of a kill', () => {
     assert.deepEqual(parse(`${policy},task_memcg=/a,task=hog${end}`), ofPolicy);
   });
 
+  test('says that the limit is a group’s where 5.0 to 5.2 do not', () => {
+    // 5.0: the constraint is CONSTRAINT_NONE whatever it is.
+    const text = `oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a,task_memcg=/a,task=hog${end}`;
+    assert.deepEqual(parse(text), { ...facts, oomMemcg: '/a', taskMemcg: '/a' });
+  });
+
   test('names no group where the words before it are not the kernel’s', () => {
     assert.deepEqual(parse(`${begin}cpuset=/,mems_allowed=0,other=/a,task_memcg=/a/b,task=hog${end}`), facts);
     assert.deepEqual(parse(`${begin}cpuset=/,mems_allowed=0,oom_memcg=/a,task_memcg=/b,task=hog${end}`), facts);
