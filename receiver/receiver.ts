@@ -92,7 +92,7 @@ class ContainerLifecycle implements Component {
   #dueAtMs = Infinity;
   readonly #observing: Promise<void>[] = [];
   /** What was handed on and is not yet taken. */
-  readonly #handingOn = new Set<Promise<void>>();
+  readonly #handingOn = new Set<Promise<boolean>>();
 
   constructor(config: Config, settings: ComponentSettings, next: Consumers) {
     this.#config = config;
@@ -296,12 +296,13 @@ class ContainerLifecycle implements Component {
     this.#keeper?.told(handedOn);
   }
 
-  #handOnLogs(incidents: readonly Incident[]): Promise<void> {
+  /** False where it was not taken because we stop. */
+  #handOnLogs(incidents: readonly Incident[]): Promise<boolean> {
     const { logs } = this.#next;
-    if (logs === undefined) return Promise.resolve();
+    if (logs === undefined) return Promise.resolve(true);
     const made = incidents.map((incident) => this.#guard('tell', () => this.#toLogs.of(incident)));
     const records = made.filter((record) => record !== undefined);
-    if (records.length === 0) return Promise.resolve();
+    if (records.length === 0) return Promise.resolve(true);
     return this.#handOn(() => logs.consumeLogs(records), 'log_records', records.length);
   }
 
@@ -343,15 +344,22 @@ class ContainerLifecycle implements Component {
     return pod !== undefined && this.#isRuntimeUp() && nowMs - firstSeenAtMs < namedWithinMs;
   }
 
-  #handOn(pass: () => Promise<void>, items: 'log_records' | 'metric_points', count: number): Promise<void> {
+  /** False where it was refused, and no other end is to be had of it: we stop. */
+  #handOn(pass: () => Promise<void>, items: 'log_records' | 'metric_points', count: number): Promise<boolean> {
     if (this.#handingOn.size >= mostHandedOn) {
       this.#telemetry.refused(items, count, 'too much waits to be taken');
-      return Promise.resolve();
+      return Promise.resolve(true);
     }
     // A function that is async rejects where `pass` throws.
     const counted = (async () => pass())().then(
-      () => this.#telemetry.accepted(items, count),
-      (error: unknown) => this.#telemetry.refused(items, count, describeError(error)),
+      () => {
+        this.#telemetry.accepted(items, count);
+        return true;
+      },
+      (error: unknown) => {
+        this.#telemetry.refused(items, count, describeError(error));
+        return !this.#stopping.signal.aborted;
+      },
     );
     this.#handingOn.add(counted);
     void counted.finally(() => this.#handingOn.delete(counted));

@@ -36,6 +36,8 @@ export class StateKeeper {
   /** Lines that wait. */
   #waiting = 0;
   #turn: Promise<void> = Promise.resolve();
+  /** Something that was told must be told again by a later run. */
+  #untaken = false;
   #replacing: Promise<void> | undefined;
   #wholeBytes = 0;
   #addedBytes = 0;
@@ -61,15 +63,21 @@ export class StateKeeper {
     for (const container of this.#owner.table.all()) this.#changed.add(container);
   }
 
-  /** Something was told. The state of now is written as soon as that is taken: `taken` is settled then, and never rejects. */
-  told(taken: Promise<void>): void {
+  /**
+   * Something was told. The state of now is written as soon as that is settled: `taken` never rejects, and is false where
+   * a later run must tell it again.
+   */
+  told(taken: Promise<boolean>): void {
     this.#waiting++;
     this.#turn = this.#appendAfter(taken, this.#turn, this.#takeLine([]));
   }
 
-  async #appendAfter(taken: Promise<void>, turn: Promise<void>, line: Buffer): Promise<void> {
-    await taken;
+  async #appendAfter(taken: Promise<boolean>, turn: Promise<void>, line: Buffer): Promise<void> {
+    const isTaken = await taken;
     await turn;
+    if (!isTaken) this.#untaken = true;
+    // It counts as waiting for ever, and so do those behind it, whose lines have it as told.
+    if (this.#untaken) return;
     this.#waiting--;
     this.#append(line);
   }

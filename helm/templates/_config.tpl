@@ -1,7 +1,7 @@
 {{/* What exit137 does with what the tier gives it. `config` of the values is laid on this. */}}
 {{- define "exit137.config" -}}
 {{- $privileges := ne .Values.tier "minimal" -}}
-{{- $processors := ternary "[resource/node, k8s_attributes, batch]" "[resource/node, batch]" .Values.kubernetesApi.enabled -}}
+{{- $processors := ternary (list "resource/node" "k8s_attributes") (list "resource/node") .Values.kubernetesApi.enabled -}}
 receivers:
   container_lifecycle:
     root_path: /host
@@ -37,6 +37,9 @@ exporters:
     endpoint: ${env:HOST_IP}:4317
     tls:
       insecure: true
+    sending_queue:
+      # A kill counts as told when it has arrived: what nobody took until a stop or a crash, the next run tells.
+      wait_for_result: true
 
 extensions:
   health_check:
@@ -58,10 +61,11 @@ service:
   pipelines:
     metrics:
       receivers: [container_lifecycle]
-      processors: {{ $processors }}
+      processors: [{{ append $processors "batch" | join ", " }}]
       exporters: [otlp_grpc]
     logs:
       receivers: [container_lifecycle]
-      processors: {{ $processors }}
+      # Not batch, which takes what it is given before anybody has it.
+      processors: [{{ join ", " $processors }}]
       exporters: [otlp_grpc]
 {{- end -}}

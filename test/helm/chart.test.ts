@@ -296,7 +296,10 @@ suite('the chart', requires('helm'), () => {
     assert.deepEqual(rules, [{ apiGroups: [''], resources: ['pods'], verbs: ['get', 'list', 'watch'] }]);
     assert.deepEqual(
       configOf(manifests).service.pipelines.map(({ processors }) => processors),
-      [1, 2].map(() => ['resource/node', 'k8s_attributes', 'batch']),
+      [
+        ['resource/node', 'k8s_attributes', 'batch'],
+        ['resource/node', 'k8s_attributes'],
+      ],
     );
     const clusterName = (fullnameOverride: string, namespace: string) =>
       only(renderChart({ fullnameOverride }, { args: ['--namespace', namespace] }), 'ClusterRole').metadata.name;
@@ -306,7 +309,7 @@ suite('the chart', requires('helm'), () => {
     assert.equal(podOf(without).automountServiceAccountToken, false);
     assert.deepEqual(
       configOf(without).service.pipelines.map(({ processors }) => processors),
-      [1, 2].map(() => ['resource/node', 'batch']),
+      [['resource/node', 'batch'], ['resource/node']],
     );
     const withoutRole = renderChart({ rbac: { create: false } });
     assert.ok(withoutRole.every(({ kind }) => !kind.startsWith('ClusterRole')));

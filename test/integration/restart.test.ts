@@ -147,6 +147,21 @@ describe('exit137 that is stopped and started again', requires('docker', 'bundle
     assert.deepEqual(lifecycleCounters(metrics), { ...nothingCounted, oomKills: 1, oomIncidents: 1 });
   });
 
+  it('tells after the next start what nobody took until it was stopped', async () => {
+    const container = await host.run(['memhog', 'signal', '64']);
+    await first.nextMetricsOf(container.id);
+    // 14 UNAVAILABLE
+    first.endpoint.answerAlways({ code: 14 });
+    await killChild(container);
+    await assertTold(container, killOf('child'));
+    assert.equal(await present.stop(), 0);
+    const refused = first.logsOf(container.id).length;
+    first.endpoint.answerAlways({});
+    await start();
+    const records = await assertTold(container, ...Array.from({ length: refused + 1 }, () => killOf('child')));
+    assert.deepEqual(identityOf(records.at(-1)!), identityOf(records[0]!));
+  });
+
   it('tells of a container that died and was removed meanwhile', async () => {
     const container = await host.run(['memhog', 'signal', '64'], { name: 'gone', autoRemove: true });
     await eventually('its name is known', () => (first.allMetricsOf(container.id).length > 1 ? true : undefined));

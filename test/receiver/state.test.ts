@@ -260,19 +260,19 @@ describe('the state', () => {
     const { storage, path } = await makeStorage(t);
     const { take, keeper, table } = startRun(storage);
     await eventually('the file is there', () => (readFileIfThere(path) === undefined ? undefined : true));
-    const { promise: taken, resolve } = Promise.withResolvers<void>();
+    const { promise: taken, resolve } = Promise.withResolvers<boolean>();
     take(observationsOf(idOf(1)).appeared(10));
     table.get(idOf(1))!.workload.oomKills = 1;
     keeper.told(taken);
-    const { promise: takenFirst, resolve: resolveSecond } = Promise.withResolvers<void>();
+    const { promise: takenFirst, resolve: resolveSecond } = Promise.withResolvers<boolean>();
     table.get(idOf(1))!.workload.oomKills = 2;
     keeper.changed(table.get(idOf(1))!);
     keeper.told(takenFirst);
     const kills = () => decodeState(readFileSync(path)).containers.get(idOf(1))?.workload.oomKills;
-    resolveSecond();
+    resolveSecond(true);
     await new Promise(setImmediate);
     assert.equal(kills(), undefined, 'what was told first is not taken');
-    resolve();
+    resolve(true);
     await new Promise(setImmediate);
     assert.equal(kills(), 2);
     await keeper.close();
@@ -285,6 +285,23 @@ describe('the state', () => {
     keeper.told(new Promise(() => {}));
     await keeper.close();
     assert.equal(decodeState(readFileSync(path)).containers.size, 0);
+  });
+
+  it('is left as it was where a later run must tell something again, and with it all that was told after it', async (t) => {
+    const { storage, path } = await makeStorage(t);
+    const { take, keeper } = startRun(storage);
+    const appear = (n: number) => take(observationsOf(idOf(n)).appeared(10 * n));
+    const ids = () => [...decodeState(readFileSync(path)).containers.keys()];
+    appear(1);
+    keeper.told(Promise.resolve(true));
+    const { promise: later, resolve } = Promise.withResolvers<boolean>();
+    appear(2);
+    keeper.told(later);
+    appear(3);
+    keeper.told(Promise.resolve(true));
+    resolve(false);
+    await keeper.close();
+    assert.deepEqual(ids(), [idOf(1)]);
   });
 
   it('of another boot keeps what was counted, and has the kernel count from 0', async (t) => {
@@ -392,7 +409,7 @@ describe('the state', () => {
     const { keeper, settings, take } = startRun(storage);
     await settings.logged('the state cannot be written; tried again every second');
     take(observationsOf(idOf(1)).appeared(10));
-    keeper.told(Promise.resolve());
+    keeper.told(Promise.resolve(true));
     const extension = fileStorage.create({ directory, create_directory: true }, makeSettings());
     await extension.start();
     await settings.logged('the state is written again');
