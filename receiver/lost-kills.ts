@@ -22,8 +22,8 @@ import type { Witnesses } from './waiting-cases.ts';
 /** They wait no longer for a source that begins: the machine's own count of them is given up soon after. */
 const mostWaitMs = 7_000;
 
-/** What the log names of a kill that was told without it comes no later. */
-const namesComeWithinMs = 10_000;
+/** What the log names of a kill that was told without it is known for the same for so long. */
+export const namesComeWithinMs = 10_000;
 
 /** More of either are not kept: the oldest make room. */
 const mostKept = 1_000;

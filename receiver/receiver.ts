@@ -19,6 +19,7 @@ import type { Incident } from './incident.ts';
 import { readBootId } from './kernel/boot-id.ts';
 import { probe } from './doctor.ts';
 import { readClock, type Instant } from './instant.ts';
+import { namesComeWithinMs } from './lost-kills.ts';
 import { MainProcessWatch } from './main-process.ts';
 import type { OomVictim } from './kernel/oom-event.ts';
 import type { Observation } from './observation.ts';
@@ -417,11 +418,13 @@ function makeMemcgSource(config: Config, telemetry: Telemetry): MemcgSource {
 }
 
 function makeKernelLogSource(config: Config, telemetry: Telemetry, ownTelemetry: KernelLogTelemetry): KernelLogSource {
-  const { poll_interval, file } = config.sources.kernel_log;
+  const { settle_time, sources } = config;
+  const { poll_interval, file } = sources.kernel_log;
   return new KernelLogSource({
     hostRoot: config.root_path,
     file: file || undefined,
     pollIntervalMs: poll_interval,
+    countersTellWithinMs: () => (telemetry.isUp('memcg') ? settle_time + namesComeWithinMs : undefined),
     onOpen: (from, refused, way) => ownTelemetry.opened(from, refused, way),
     onGap: (gap) => ownTelemetry.gap(gap),
     onBadInput: (what, value) => telemetry.countBadInput('kernel_log', what, value),

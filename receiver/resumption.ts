@@ -102,6 +102,7 @@ function nodeStateOf(
   return {
     bootId,
     log: kernelLog?.position(),
+    countersTold: kernelLog && [...kernelLog.countersTold],
     eventsSinceMs: docker?.resumesAtMs,
     polledAtMs: cri?.polledAtMs,
     knowsAllGroups: memcg?.knowsAll === true,
@@ -147,7 +148,7 @@ function resume({ node, containers }: State, parts: Rememberers, { bootId, hostR
     const known = new Map(isSameBoot ? Array.from(containers, ([id, { groups }]) => [id, groups]) : []);
     memcg?.resume(known, isSameBoot ? node.slices : []);
   }
-  if (node.log !== undefined) kernelLog?.resume(node.log);
+  if (node.log !== undefined) kernelLog?.resume(node.log, isSameBoot ? node.countersTold : []);
   if (node.eventsSinceMs !== undefined) docker?.resume(node.eventsSinceMs, livesOf(table, ['docker', 'podman']));
   containerd?.resume(livesOf(table, ['containerd']));
   if (node.polledAtMs !== undefined) cri?.resume(node.polledAtMs, containersOfPods(table));

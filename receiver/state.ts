@@ -181,6 +181,8 @@ const nodeSchema = z.object({
       file: z.object({ inode: amount, offset: amount, lineBytes: amount, lineCrc32: amount }).optional(),
     })
     .optional(),
+  /** What the log has of that time is told. */
+  countersTold: z.array(z.object({ fromUs: number, toUs: number })).optional(),
   /** Since when the runtime's events are to be told. */
   eventsSinceMs: number.optional(),
   /** Until when a runtime was asked over the CRI. */

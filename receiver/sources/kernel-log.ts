@@ -1,4 +1,5 @@
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
+import { identifyMemcg } from '../cgroup/identity.ts';
 import { readMemcgOf } from '../cgroup/process-memcg.ts';
 import { readBootId } from '../kernel/boot-id.ts';
 import { LogClock, processClocks, type ProcessClocks } from '../kernel/log-clock.ts';
@@ -12,6 +13,7 @@ import { parseUserspaceKill } from '../kernel/userspace-killer.ts';
 import type { Emit, KernelLogGap } from '../observation.ts';
 import { notingTelling, type Source } from '../source.ts';
 import { printable, type OnBadInput } from './bad-input.ts';
+import { CountersTold, type TimeSpan } from './counters-told.ts';
 import { openKernelLog, type KernelLogSearch } from './kernel-log-tap.ts';
 
 export interface KernelLogOptions extends KernelLogSearch {
@@ -19,6 +21,11 @@ export interface KernelLogOptions extends KernelLogSearch {
   pollIntervalMs: number;
   /** Where an earlier run stopped, as in `resume`. */
   resumeAfter?: LogResumption;
+  /**
+   * Where the log cannot be read, the counters have told of a kill so long after it, in milliseconds, and a line that
+   * comes later is no longer known for the same; undefined while they are not read.
+   */
+  countersTellWithinMs?(): number | undefined;
   /** Told which way is taken each time that the log was opened. */
   onOpen(from: string, refused: readonly string[], way: LogWay): void;
   /** Told of each part of the log that was lost. */
@@ -64,6 +71,7 @@ export class KernelLogSource implements Source {
   readonly #pageBytes = readPageSize();
   readonly #startUs: number;
   #resumeAfter: LogResumption | undefined;
+  readonly #countersTold: CountersTold;
   readonly #stuck = new Map<string, number>();
   #reports: OomReports;
   /** Groups that /proc showed of victims, by their pid. */
@@ -101,6 +109,7 @@ export class KernelLogSource implements Source {
     this.#clock = new LogClock(this.#clocks);
     this.#startUs = this.#clocks.monotonicUs();
     this.#bootId = readBootId(options.hostRoot) ?? '';
+    this.#countersTold = new CountersTold(this.#startUs);
     this.#reports = new OomReports(this.#pageBytes);
   }
 
@@ -108,6 +117,7 @@ export class KernelLogSource implements Source {
     const stop = (): void => this.#wake();
     signal.addEventListener('abort', stop);
     this.#begin(emit);
+    this.#reachTold();
     try {
       const { open = openKernelLog } = this.#options;
       const { tap, refused, more } = await open(this.#options, this.#start(), this.#sink);
@@ -128,9 +138,10 @@ export class KernelLogSource implements Source {
     }
   }
 
-  /** Before it observes: where an earlier run stopped. What was logged since is told. */
-  resume(after: LogResumption): void {
+  /** Before it observes: where an earlier run stopped. What was logged since is told, but not what the counters told. */
+  resume(after: LogResumption, countersTold: readonly TimeSpan[] = []): void {
     this.#resumeAfter = after;
+    this.#countersTold.resume(countersTold);
   }
 
   /** Reads the log at once, and again shortly after. */
@@ -168,6 +179,11 @@ export class KernelLogSource implements Source {
     return (this.#caughtUp ? this.#position() : undefined) ?? this.#resumeAfter;
   }
 
+  /** When the counters alone told of kills, as far as the log was not read there since. */
+  get countersTold(): readonly TimeSpan[] {
+    return this.#countersTold.spans;
+  }
+
   #position(): LogResumption | undefined {
     const { lastSequence, place } = (this.#unsettledSinceUs === undefined ? this.#tap : undefined) ?? {};
     const { monotonicUs, wallTimeMs } = this.#told;
@@ -191,7 +207,7 @@ export class KernelLogSource implements Source {
     if (wallTimeMs === undefined) return after;
     // A date is cut off, most often to whole seconds.
     const upToMs = wallTimeMs + (wallTimeMs % 1000 === 0 ? 1000 : 1);
-    return { ...after, monotonicUs: this.#clocks.monotonicUs() - (this.#clocks.wallMs() - upToMs) * 1000 };
+    return { ...after, monotonicUs: this.#usOf(upToMs) };
   }
 
   #begin(emit: Emit): void {
@@ -207,9 +223,18 @@ export class KernelLogSource implements Source {
     this.#told = {};
   }
 
+  /** What happens while the log cannot be read is told without it. */
+  #reachTold(): void {
+    const withinMs = this.#options.countersTellWithinMs?.();
+    const nowUs = this.#clocks.monotonicUs();
+    if (withinMs === undefined) this.#countersTold.begin(nowUs);
+    else this.#countersTold.reach(nowUs - withinMs * 1000);
+  }
+
   #end(): void {
     this.#settle();
     this.#resumeAfter = this.position();
+    if (this.#tap !== undefined) this.#countersTold.begin(this.#clocks.monotonicUs());
     this.#caughtUp = false;
     this.#tap?.close();
     this.#tap = undefined;
@@ -231,6 +256,7 @@ export class KernelLogSource implements Source {
     }
     const nowUs = this.#reachEnd();
     if (this.#unsettledSinceUs !== undefined && nowUs - this.#unsettledSinceUs >= tap.silenceMs * 1000) this.#settle();
+    if (!more && this.#unsettledSinceUs === undefined) this.#countersTold.clear();
   }
 
   /** Returns the time by CLOCK_MONOTONIC. */
@@ -346,6 +372,7 @@ export class KernelLogSource implements Source {
     const [atMs, bootId] = [this.#timeOf(at), this.#bootIdOf(at)];
     // Before it is told: who takes it may write down at once how far the log is told.
     if (confirmed) this.#told = positionOf(at);
+    if (this.#countersTold.has(this.#usOf(atMs)) && !isOutside(victim.memcg ?? memcgSeen)) return;
     this.#emit({ kind: 'oom_victim', source: this.name, atMs, victim, memcgSeen, bootId });
   }
 
@@ -357,6 +384,7 @@ export class KernelLogSource implements Source {
 
   #tellStuck({ at, invocation }: NothingKillable): void {
     const atMs = this.#timeOf(at);
+    if (this.#countersTold.has(this.#usOf(atMs))) return;
     const memcg = invocation?.oomMemcg ?? '';
     const toldMs = this.#stuck.get(memcg);
     if (toldMs !== undefined && Math.abs(atMs - toldMs) < stuckAgainAfterMs) return;
@@ -373,10 +401,21 @@ export class KernelLogSource implements Source {
     return this.#kernelMsOf(at) ?? at.wallTimeMs ?? this.#clocks.wallMs();
   }
 
+  #usOf(wallMs: number): number {
+    return this.#clocks.monotonicUs() - (this.#clocks.wallMs() - wallMs) * 1000;
+  }
+
   /** By the kernel's own time, which is finer than that of most log files, as long as it is of this boot. */
   #kernelMsOf({ monotonicUs, wallTimeMs }: LogPosition): number | undefined {
     const kernelMs = monotonicUs === undefined ? undefined : this.#clock.wallMsOf(monotonicUs);
     if (kernelMs === undefined || wallTimeMs === undefined) return kernelMs;
     return Math.abs(kernelMs - wallTimeMs) < sameTimeMs ? kernelMs : undefined;
   }
+}
+
+/** Whether a group is neither a container's nor a pod's: of a kill in it no counter tells where it happened. */
+function isOutside(memcg: string | undefined): boolean {
+  if (memcg === undefined) return false;
+  const { containerId, podMemcg, kubepodsMemcg } = identifyMemcg(memcg);
+  return containerId === undefined && podMemcg === undefined && kubepodsMemcg === undefined;
 }

@@ -11,6 +11,7 @@ import { Correlator } from '../../receiver/correlator.ts';
 import type { Incident } from '../../receiver/incident.ts';
 import type { Observation } from '../../receiver/observation.ts';
 import { keepState } from '../../receiver/resumption.ts';
+import { KernelLogSource } from '../../receiver/sources/kernel-log.ts';
 import { decodeState } from '../../receiver/state.ts';
 import { makeSettings } from '../helpers/component-settings.ts';
 import { eventually } from '../helpers/eventually.ts';
@@ -36,7 +37,7 @@ function victimsIn(told: readonly Incident[]): string[] {
 }
 
 /** One run of the parts that remember, from its start to its end. */
-function startRun(storage: Storage, boot: string = bootId) {
+function startRun(storage: Storage, boot: string = bootId, kernelLog?: KernelLogSource) {
   const settings = makeSettings();
   const table = new ContainerTable(100);
   const witnesses = {
@@ -47,7 +48,7 @@ function startRun(storage: Storage, boot: string = bootId) {
   };
   const correlator = new Correlator(table, settleMs, witnesses);
   const where = { hostRoot: '/', bootId: boot, countedSinceMs: 1_000 };
-  const keeper = keepState(storage, { table, correlator }, where, settings.logger)!;
+  const keeper = keepState(storage, { table, correlator, kernelLog }, where, settings.logger)!;
   const take = (...observations: Observation[]): Incident[] =>
     observations.flatMap((observation) => {
       const incidents = correlator.take(observation, { wallMs: Date.now(), monotonicMs: performance.now() });
@@ -254,6 +255,35 @@ describe('the state', () => {
     told.push(...second.correlator.settle({ wallMs: atMs, monotonicMs: Infinity }));
     assert.deepEqual(victimsIn(told), ['child']);
     await second.keeper.close();
+  });
+
+  it('of the same boot has it known when the counters alone told of kills', async (t) => {
+    const { storage } = await makeStorage(t);
+    const made = (): KernelLogSource =>
+      new KernelLogSource({
+        hostRoot: '/',
+        pollIntervalMs: 10,
+        onOpen: () => {},
+        onGap: () => {},
+        onBadInput: () => {},
+        open: () => Promise.reject(new Error('nobody may read it')),
+      });
+    const [earlier, same, other] = [made(), made(), made()];
+    const spans = [
+      { fromUs: 1000, toUs: 2000 },
+      { fromUs: 3000, toUs: 4000 },
+    ];
+    earlier.resume({ bootId, sequence: 7 }, spans);
+    for (const [boot, source] of [
+      [bootId, earlier],
+      [bootId, same],
+      ['another', other],
+    ] as const)
+      await startRun(storage, boot, source).keeper.close();
+    assert.deepEqual(
+      [earlier, same, other].map(({ countersTold }) => countersTold),
+      [spans, spans, []],
+    );
   });
 
   it('is written before the process can end in any other way, once what was told is taken', async (t) => {

@@ -38,6 +38,9 @@ class Log {
       .write(`Memory cgroup out of memory: ${killed(pid)}`, { atUs });
   }
 
+  /** It cannot be opened. */
+  isDenied = false;
+
   fail(code: string): this {
     this.#answers.push({ code });
     return this;
@@ -80,11 +83,13 @@ function follow(t: TestContext, log: Log, options: FollowOptions = {}) {
     hostRoot,
     pollIntervalMs,
     resumeAfter,
+    countersTellWithinMs: options.countersTellWithinMs,
     clocks,
     onOpen: (from) => void opened.push(from),
     onGap: () => {},
     onBadInput: () => {},
     open: async (_search, start, sink) => {
+      if (log.isDenied) throw new Error('nobody may read it');
       log.open();
       const tap = KmsgDevice.open('/dev/null', start, (_fd, buffer) => {
         onRead();
@@ -113,6 +118,7 @@ interface FollowOptions {
   clocks?: ProcessClocks;
   onEmit?: () => void;
   onRead?: () => void;
+  countersTellWithinMs?: () => number | undefined;
 }
 
 /** Clocks by hand: a report goes on, and is held back, for as long as they stand still. */
@@ -132,6 +138,49 @@ class Clocks implements ProcessClocks {
     return (this.#us += ms * 1000);
   }
 }
+
+/** What happened longer ago the counters have told. */
+const withinMs = 10_000;
+
+/** A node whose log is denied for a time. */
+class DeniedNode {
+  readonly log = new Log();
+  readonly clocks = new Clocks();
+  countersWork = true;
+  #pid = 0;
+
+  /** Returns the victim's pid. */
+  kill(memcg = inContainer): number {
+    this.log.kill(++this.#pid, memcg, this.clocks.pass(1));
+    return this.#pid;
+  }
+
+  /** As `keepObserving` does again and again. */
+  async try({ observe }: { observe: () => { ended: Promise<void> } }): Promise<void> {
+    await assert.rejects(observe().ended, /nobody may read it/);
+  }
+
+  /** Reads the log to its end and stops; returns who was told of in this run. */
+  async read({ observe, stop, seen }: ReturnType<typeof follow>): Promise<number[]> {
+    const { up, ended } = observe();
+    await up;
+    await stop();
+    await ended;
+    return pidsOf(seen);
+  }
+
+  /** A run of the service, which goes on where an earlier one ended. */
+  run(t: TestContext, earlier?: KernelLogSource) {
+    const { clocks } = this;
+    clocks.pass(1);
+    const countersTellWithinMs = (): number | undefined => (this.countersWork ? withinMs : undefined);
+    const run = follow(t, this.log, { clocks, countersTellWithinMs });
+    if (earlier !== undefined) run.source.resume(earlier.position()!, earlier.countersTold);
+    return run;
+  }
+}
+
+const inContainer = `/docker/${'a'.repeat(64)}`;
 
 /** Who was killed, in the order in which it was told. */
 function pidsOf(seen: readonly Observation[]): number[] {
@@ -384,5 +433,86 @@ suite('the source kernel_log', () => {
       seen.map((observation) => observation.kind === 'oom_victim' && observation.memcgSeen),
       ['/docker/a', undefined],
     );
+  });
+
+  suite('that could not be read for a time', () => {
+    test('tells no more of what the counters told meanwhile, but of the last moments and of processes outside of containers', async (t) => {
+      const node = new DeniedNode();
+      node.log.isDenied = true;
+      const run = node.run(t);
+      await node.try(run);
+      node.kill();
+      node.kill('/kubepods/pod5a1f3c62-0b5e-4a51-9e0f-6f1f5b1d2c3e');
+      const outside = node.kill('/user.slice');
+      node.clocks.pass(30_000);
+      await node.try(run);
+      node.kill();
+      node.clocks.pass(withinMs + 1000);
+      const late = node.kill();
+      node.clocks.pass(withinMs - 1000);
+      node.log.isDenied = false;
+      assert.deepEqual(await node.read(run), [outside, late]);
+    });
+
+    test('tells all of a moment that was shorter than what the counters need', async (t) => {
+      const node = new DeniedNode();
+      const run = node.run(t);
+      const first = run.observe();
+      await first.up;
+      node.log.isDenied = true;
+      node.log.fail('EIO');
+      await assert.rejects(first.ended, /cannot read/);
+      const pids = [node.kill(), node.kill()];
+      node.clocks.pass(withinMs - 1000);
+      await node.try(run);
+      node.log.isDenied = false;
+      assert.deepEqual(await node.read(run), pids);
+    });
+
+    test('tells of all runs what happened while neither the log was read nor the counters', async (t) => {
+      const node = new DeniedNode();
+      const first = node.run(t);
+      const told = node.kill();
+      assert.deepEqual(await node.read(first), [told]);
+      node.log.isDenied = true;
+      let earlier = first.source;
+      const untold: number[] = [];
+      for (let n = 0; n < 3; n++) {
+        node.clocks.pass(60_000);
+        untold.push(node.kill());
+        node.clocks.pass(60_000);
+        const run = node.run(t, earlier);
+        node.clocks.pass(1000);
+        node.kill();
+        node.clocks.pass(60_000);
+        await node.try(run);
+        node.kill();
+        node.clocks.pass(60_000);
+        await node.try(run);
+        node.countersWork = false;
+        node.clocks.pass(60_000);
+        await node.try(run);
+        node.clocks.pass(1000);
+        untold.push(node.kill());
+        node.clocks.pass(60_000);
+        await node.try(run);
+        node.countersWork = true;
+        node.clocks.pass(1000);
+        node.kill();
+        node.clocks.pass(60_000);
+        await node.try(run);
+        earlier = run.source;
+      }
+      node.clocks.pass(60_000);
+      untold.push(node.kill());
+      node.log.isDenied = false;
+      const last = node.run(t, earlier);
+      assert.equal(last.source.countersTold.length, 6);
+      await last.observe().up;
+      node.clocks.pass(10);
+      last.source.lookAt();
+      await eventually('all is read and told', () => last.source.countersTold.length === 0 || undefined);
+      assert.deepEqual(pidsOf(last.seen), untold);
+    });
   });
 });
