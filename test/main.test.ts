@@ -411,9 +411,9 @@ suite('the service', requires('bundle'), () => {
       const connected = once(silent, 'connection');
       await service.logged('exit137 is running');
       const [socket] = (await connected) as [Socket];
-      service.child.kill('SIGTERM');
+      // While it stands still both are left for it, so that they come together.
+      for (const signal of ['SIGSTOP', 'SIGINT', 'SIGTERM', 'SIGCONT'] as const) service.child.kill(signal);
       await service.logged('stopping');
-      service.child.kill('SIGTERM');
       await setTimeout(600);
       assert.equal(service.child.exitCode, null);
       service.child.kill('SIGTERM');
