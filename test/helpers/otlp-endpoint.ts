@@ -30,6 +30,8 @@ export interface Answer {
   httpBody?: string | Uint8Array;
   partialSuccess?: { rejected: number; message: string };
   delayMs?: number;
+  /** It answers once this is fulfilled. */
+  until?: Promise<unknown>;
   /** It never answers. */
   hang?: boolean;
   /** It closes the connection (HTTP only). */
@@ -192,8 +194,9 @@ function decompress(encoding: string | undefined, body: Buffer): Buffer {
   }
 }
 
-async function later({ delayMs, hang }: Answer, act: () => void): Promise<void> {
+async function later({ delayMs, until, hang }: Answer, act: () => void): Promise<void> {
   if (hang === true) return;
+  if (until !== undefined) await until;
   if (delayMs === undefined) act();
   else setTimeout(act, delayMs).unref();
 }

@@ -134,7 +134,7 @@ suite('the start of k8s_attributes', () => {
       endpoint: api.endpoint,
       filter: { node: 'node-1' },
       wait_for_metadata: true,
-      wait_for_metadata_timeout: '200ms',
+      wait_for_metadata_timeout: '1s',
     });
     const processor = k8sAttributes.createShared(config, makeSettings('k8s_attributes'));
     context.after(async () => {
@@ -173,15 +173,15 @@ suite('log records of a pod that is not known yet', () => {
 
   test('go on without it after the timeout, and then at once', async (context) => {
     const { processor, settings } = await start(context, await answerPods(list([]), watch()), {
-      wait_for_pod: '300ms',
+      wait_for_pod: '1s',
     });
     await settings.logged(KNOWS);
     const began = performance.now();
     assert.equal(await nameOf(processor, '1'), undefined);
     const first = performance.now() - began;
-    assert.ok(first >= 290, `it waited ${first} ms`);
+    assert.ok(first >= 990, `it waited ${first} ms`);
     await nameOf(processor, '1');
-    assert.ok(performance.now() - began - first < 250);
+    assert.ok(performance.now() - began - first < 900);
   });
 
   test('go on at once while the API server is away, and when the pipeline stops', async (context) => {
@@ -333,10 +333,10 @@ suite('the watch of pods', () => {
 
   test('waits as long as it is asked to', async (context) => {
     const api = await answerPods(refuse(429, 'later', { 'retry-after': '2' }), list([]), watch());
+    const began = performance.now();
     const { settings } = await start(context, api);
     const { fields } = await settings.logged(AWAY);
     assert.equal(fields['error'], 'HTTP 429: later');
-    const began = performance.now();
     await settings.logged("knows the node's pods again");
     assert.ok(performance.now() - began > 1_900);
   });

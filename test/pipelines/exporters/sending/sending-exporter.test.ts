@@ -46,7 +46,8 @@ test('without a queue, consuming resolves when the data is sent and rejects when
 
 test('a full queue refuses, counts and tells it once; what it holds is sent', async (context) => {
   const { exporter, endpoint, settings } = await setUp(context, { sending_queue: { num_consumers: 1, queue_size: 2 } });
-  endpoint.answerNext({ delayMs: 50 });
+  const { promise: until, resolve: answer } = Promise.withResolvers<void>();
+  endpoint.answerNext({ until });
   await exporter.consumeLogs([makeLog()]);
   await endpoint.request(1);
   await exporter.consumeLogs([makeLog()]);
@@ -60,6 +61,7 @@ test('a full queue refuses, counts and tells it once; what it holds is sent', as
   assert.equal(series[refused('queue_full')], 6);
   assert.equal(settings.lines.length, 1);
   assert.equal(settings.lines[0]?.fields['reason'], 'queue_full');
+  answer();
   await endpoint.request(3);
 });
 
@@ -163,12 +165,12 @@ test('metrics that cannot be serialised are counted by their points', async (con
 test('retries end when the next one would come after the maximal time', async (context) => {
   const { exporter, endpoint, settings } = await setUp(context, {
     sending_queue: { wait_for_result: true },
-    retry_on_failure: { initial_interval: '10ms', max_interval: '10ms', max_elapsed_time: '40ms' },
+    retry_on_failure: { initial_interval: '100ms', max_interval: '100ms', max_elapsed_time: '1s' },
   });
   endpoint.answerAlways({ httpStatus: 503 });
   await assert.rejects(exporter.consumeLogs([makeLog()]), { message: 'HTTP 503' });
   const attempts = endpoint.received.length;
-  assert.ok(attempts >= 2 && attempts <= 9, `${attempts} attempts`);
+  assert.ok(attempts >= 2 && attempts <= 21, `${attempts} attempts`);
   assert.equal((await settings.series())[failed('retries_exhausted')], 1);
 });
 
@@ -332,6 +334,8 @@ test('an outage is told when it begins and when it ends, with what it cost', asy
   const { exporter, endpoint, settings } = await setUp(context, IMPATIENT);
   endpoint.answerNext({ httpStatus: 503 }, { httpStatus: 502 }, { httpStatus: 504 });
   await exporter.consumeLogs([makeLog()]);
+  // For how long is the machine's affair.
+  delete settings.lines[1]?.fields['failed_for_s'];
   assert.deepEqual(settings.lines, [
     {
       level: 'warn',
@@ -344,7 +348,6 @@ test('an outage is told when it begins and when it ends, with what it cost', asy
       fields: {
         signal: 'logs',
         destination: `${endpoint.endpoint}/v1/logs`,
-        failed_for_s: 0,
         failed_attempts: 3,
         dropped_items: 0,
       },
