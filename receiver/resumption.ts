@@ -80,9 +80,17 @@ function readState(file: StateFile, parts: Rememberers, where: Circumstances, lo
     resume(state, parts, where);
     where.countedSinceMs = state.node.countedSinceMs;
     logger.info('goes on where an earlier run ended', { containers: state.containers.size, path });
+    tellUnkept(state, logger);
   } catch (error) {
     logger.warn('the state of an earlier run cannot be used', { error: describeError(error), ...setAside(file) });
   }
+}
+
+function tellUnkept({ containers }: State, logger: Logger): void {
+  const cases = Array.from(containers.values()).flatMap((container) => container.cases);
+  const victims = cases.reduce((sum, { namedUnkept = 0 }) => sum + namedUnkept, 0);
+  if (victims === 0) return;
+  logger.warn('victims found no room in the state of an earlier run: the counters alone tell of them', { victims });
 }
 
 function setAside(file: StateFile): { moved_to: string } | { not_moved: string } {

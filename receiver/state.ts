@@ -74,6 +74,8 @@ const caseSchema = z.object({
     }),
   ),
   named: z.array(victimSchema),
+  /** So many more were named. */
+  namedUnkept: amount.optional(),
   toldUncounted: amount,
   toldUnnamed: amount,
   /** Absent where it is never. */
@@ -327,6 +329,7 @@ function stateOfCase(open: Case, present: Life | undefined): CaseState {
   return {
     ...rest,
     named: keepVictims(open.named),
+    namedUnkept: Math.max(0, open.named.length - mostVictims) || undefined,
     isPresent: life !== undefined && life === present,
     life: life === present ? undefined : life,
     group: group && { memcg: group.memcg, atMs: group.atMs, fresh: group.fresh },
@@ -366,7 +369,7 @@ function forgetPids(holder: Container | Case): void {
 }
 
 function restoreCase(
-  { isPresent, life: other, ended, group, unnamedBeforeMs, ...rest }: CaseState,
+  { isPresent, life: other, ended, group, unnamedBeforeMs, namedUnkept: _namedUnkept, ...rest }: CaseState,
   container: Container,
 ): Case {
   const life = isPresent ? container.life : other;

@@ -372,6 +372,29 @@ describe('the state', () => {
     assert.ok(bytes.length < 1_000_000, `${bytes.length}`);
   });
 
+  it('tells the run that follows, once, how many victims of a group kill found no room in it', async (t) => {
+    const { storage } = await makeStorage(t);
+    const first = startRun(storage);
+    for (const [number, victims] of [
+      [1, 1001],
+      [2, 1000],
+      [3, 1002],
+    ] as const) {
+      first.take(observationsOf(idOf(number)).appeared(10));
+      first.take(...Array.from({ length: victims }, (_, n) => victimOf(idOf(number), 29, number * 10_000 + n)));
+    }
+    await first.keeper.close();
+    const second = startRun(storage);
+    await second.keeper.close();
+    const third = startRun(storage);
+    await third.keeper.close();
+    assert.deepEqual(
+      second.warnings().map(({ message, fields }) => [message, fields]),
+      [['victims found no room in the state of an earlier run: the counters alone tell of them', { victims: 3 }]],
+    );
+    assert.deepEqual([first.warnings(), third.warnings()], [[], []]);
+  });
+
   it('that is cut at any byte still starts, and warns only where its first line is not whole', async (t) => {
     const { storage, directory, path } = await makeStorage(t);
     const first = startRun(storage);
