@@ -16,6 +16,7 @@ type Requirement =
   | 'containerd'
   | 'containerd-trixie'
   | 'containerd-sid'
+  | 'crio'
   | 'podman'
   | 'bundle'
   | 'collector'
@@ -33,6 +34,7 @@ const missing: Record<Requirement, () => string | undefined> = {
   containerd: () => missing.root() ?? missingProgram('containerd', 'ctr', 'runc') ?? missing.image(),
   'containerd-trixie': () => missingContainerd('trixie'),
   'containerd-sid': () => missingContainerd('sid'),
+  crio: () => missing.root() ?? missingProgram('crio', 'pinns', 'conmon', 'runc', 'podman', 'curl') ?? missing.image(),
   podman: () => missing.root() ?? missingProgram('podman', 'conmon', 'runc') ?? missing.image(),
   bundle: () => (existsSync('dist/main.mjs') ? undefined : 'dist/main.mjs (npm run build)'),
   collector: () => (existsSync(collectorBinary()) ? undefined : 'an OpenTelemetry Collector (npm run collector)'),
@@ -57,6 +59,11 @@ export function requires(...requirements: Requirement[]): { skip: string | false
     return { skip: `needs ${what}` };
   }
   return { skip: false };
+}
+
+/** Whether this machine has it: for what CI goes without, which nothing can be skipped for. */
+export function has(requirement: Requirement): boolean {
+  return missing[requirement]() === undefined;
 }
 
 function missingContainerd(suite: string): string | undefined {

@@ -5,7 +5,8 @@ import type { ContainerSeen, Observation } from '../../receiver/observation.ts';
 import { keepObserving } from '../../receiver/source.ts';
 import { ContainerdSource } from '../../receiver/sources/containerd.ts';
 import { cachePath } from '../helpers/cache.ts';
-import { startContainerd, type ContainerdHost } from '../helpers/containerd-host.ts';
+import { startContainerd } from '../helpers/containerd-host.ts';
+import type { CriHost } from '../helpers/cri-host.ts';
 import { eventually } from '../helpers/eventually.ts';
 import type { Pod, PodContainer } from '../helpers/kubelet.ts';
 import { requires } from '../helpers/requires.ts';
@@ -18,7 +19,7 @@ const versions = [
 
 for (const { name, needs, suite } of versions) {
   describe(`the containerd source on a real ${name}`, needs, () => {
-    let host: ContainerdHost;
+    let host: CriHost;
     let pod: Pod;
     let stop: AbortController;
     let observing: Promise<void>;

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { startAgent, type Agent } from '../helpers/agent.ts';
 import { cachePath } from '../helpers/cache.ts';
-import { startContainerd, type ContainerdHost } from '../helpers/containerd-host.ts';
+import { startContainerd } from '../helpers/containerd-host.ts';
+import type { CriHost } from '../helpers/cri-host.ts';
 import { eventually, patience } from '../helpers/eventually.ts';
 import type { Pod, PodContainer } from '../helpers/kubelet.ts';
 import type { ReceivedLog } from '../helpers/otlp-decoding.ts';
@@ -42,7 +43,7 @@ const unknownExit: Told = {
 
 for (const { name, needs, suite, keepsEnds } of versions) {
   describe(`a node of Kubernetes with ${name}`, needs, () => {
-    let host: ContainerdHost;
+    let host: CriHost;
     let agent: Agent;
     let pod: Pod;
     let stateFolder: string;

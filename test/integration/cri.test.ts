@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { startAgent, type Agent } from '../helpers/agent.ts';
-import { startContainerd, type ContainerdHost } from '../helpers/containerd-host.ts';
+import { startContainerd } from '../helpers/containerd-host.ts';
+import type { CriHost } from '../helpers/cri-host.ts';
+import { startCrio } from '../helpers/crio-host.ts';
 import { eventually } from '../helpers/eventually.ts';
 import type { Pod, PodContainer } from '../helpers/kubelet.ts';
 import type { ReceivedLog, ReceivedMetric } from '../helpers/otlp-decoding.ts';
-import { requires } from '../helpers/requires.ts';
+import { has, requires } from '../helpers/requires.ts';
 import { lifecycleCounters, nothingCounted } from '../helpers/told.ts';
 
 /** What of a record these tests compare. */
@@ -21,17 +23,38 @@ const restart: Told = ['container.restart', undefined, undefined];
 const crashLoop: Told = ['container.crash_loop', undefined, undefined];
 const exit = (code: number, cause: string): Told => ['container.exit', code, cause];
 
-const tellers = {
-  'the source cri alone': (endpoint: string) => ({ cri: { endpoint }, containerd: { enabled: false } }),
-  'cri and containerd together': (endpoint: string) => ({ cri: { endpoint }, containerd: { endpoint } }),
-};
+/** Which sources are asked, given where the runtime serves. */
+type Sources = (endpoint: string) => Record<string, { endpoint: string } | { enabled: false }>;
 
-for (const [who, sources] of Object.entries(tellers)) {
-  suite(`pods of a real containerd, told by ${who}`, requires('containerd', 'kmsg', 'bundle'), () => {
-    let host: ContainerdHost;
+interface Runtime {
+  name: 'containerd' | 'crio';
+  start: () => Promise<CriHost>;
+  /** By who tells. */
+  sources: Record<string, Sources>;
+}
+
+const criAlone: Sources = (endpoint) => ({ cri: { endpoint }, containerd: { enabled: false } });
+const criAndContainerd: Sources = (endpoint) => ({ cri: { endpoint }, containerd: { endpoint } });
+
+const containerd: Runtime = {
+  name: 'containerd',
+  start: startContainerd,
+  sources: { 'the source cri alone': criAlone, 'cri and containerd together': criAndContainerd },
+};
+const crio: Runtime = { name: 'crio', start: startCrio, sources: { 'the source cri': criAlone } };
+
+// No suite of Debian has CRI-O, so that CI goes without.
+const runtimes = has('crio') ? [containerd, crio] : [containerd];
+const tellers = runtimes.flatMap((runtime) => {
+  return Object.entries(runtime.sources).map(([who, sources]) => ({ runtime, who, sources }));
+});
+
+for (const { runtime, who, sources } of tellers) {
+  suite(`pods of a real ${runtime.name}, told by ${who}`, requires(runtime.name, 'kmsg', 'bundle'), () => {
+    let host: CriHost;
     let agent: Agent;
     before(async () => {
-      host = await startContainerd();
+      host = await runtime.start();
       const ofRuntimes = sources(`unix://${host.socket}`);
       agent = await startAgent({ receiver: { sources: { docker: { enabled: false }, ...ofRuntimes } } });
       const serving = Object.entries(ofRuntimes).filter(([, source]) => 'endpoint' in source);
@@ -71,14 +94,27 @@ for (const [who, sources] of Object.entries(tellers)) {
       await pod.remove();
     });
 
-    test('of instances that could not be started the exits are told, and the restarts between them', async () => {
-      const pod = await host.kubelet.runPod();
-      const first = await pod.runInVain();
-      await waitUntilTold(first, [exit(128, 'app_error')]);
-      const second = await pod.runInVain({ attempt: 1 });
-      await waitUntilTold(second, [restart, exit(128, 'app_error')]);
-      await pod.remove();
-    });
+    if (runtime === containerd) {
+      test('of instances that could not be started the exits are told, and the restarts between them', async () => {
+        const pod = await host.kubelet.runPod();
+        const first = await pod.runInVain();
+        await waitUntilTold(first, [exit(128, 'app_error')]);
+        const second = await pod.runInVain({ attempt: 1 });
+        await waitUntilTold(second, [restart, exit(128, 'app_error')]);
+        await pod.remove();
+      });
+    } else {
+      test('nothing is told of a container that was never made, which is where CRI-O looks for its program', async () => {
+        const pod = await host.kubelet.runPod();
+        await assert.rejects(pod.run(['/is/not/there']), /no such file/);
+        const container = await pod.run(['memhog', 'exit', '3']);
+        await waitUntilTold(container, [exit(3, 'app_error')]);
+        const logs = agent.endpoint.received.flatMap((batch) => batch.logs);
+        const ofPod = logs.filter(({ resource }) => resource['k8s.pod.uid'] === pod.uid);
+        assert.deepEqual(ofPod, agent.logsOf(container.id));
+        await pod.remove();
+      });
+    }
 
     test('of containers that come and go at once each exit is told, and each once', async () => {
       const pod = await host.kubelet.runPod();
@@ -167,34 +203,36 @@ function toldOf({ eventName, attributes }: ReceivedLog): Told {
     : [eventName, attributes['oom.victim'], attributes['oom.scope']];
 }
 
-suite('exit137 that was not running, with the source cri', requires('containerd', 'kmsg', 'bundle'), () => {
-  test('tells the exits that it missed, also of containers that it never saw, and none again', async () => {
-    const host = await startContainerd();
-    const stateFolder = await mkdtemp(join(tmpdir(), 'exit137-state-'));
-    const ofCri = { cri: { endpoint: `unix://${host.socket}` }, containerd: { enabled: false } };
-    const start = () => startAgent({ receiver: { sources: { docker: { enabled: false }, ...ofCri } }, stateFolder });
-    const agents = [await start()];
-    try {
-      await agents[0]!.observes('cri');
-      const pod = await host.kubelet.runPod();
-      const [told, known] = [await pod.run(['memhog', 'exit', '3']), await pod.run(['memhog', 'sleep'], { name: 'b' })];
-      const exitsOf = ({ id }: PodContainer) => agents.flatMap((agent) => agent.logsOf(id)).map(toldOf);
-      await eventually('the first exit is told', () => exitsOf(told).length > 0 || undefined);
-      await agents[0]!.nextMetricsOf(known.id);
-      await agents[0]!.stop();
-      await known.stop();
-      const unseen = await pod.run(['memhog', 'exit', '5'], { name: 'c' });
-      await unseen.ended();
-      agents.push(await start());
-      await eventually('the last exit is told', () => exitsOf(unseen).length > 0 || undefined);
-      const next = await pod.run(['memhog', 'sleep'], { name: 'd' });
-      await agents[1]!.nextMetricsOf(next.id);
-      const exits = [told, known, unseen].map(exitsOf);
-      assert.deepEqual(exits, [[exit(3, 'app_error')], [exit(0, 'completed')], [exit(5, 'app_error')]]);
-    } finally {
-      for (const agent of agents) await agent.close();
-      await host.stop();
-      await rm(stateFolder, { recursive: true });
-    }
+for (const { name, start } of runtimes) {
+  suite(`exit137 that was not running, with the CRI of a real ${name}`, requires(name, 'kmsg', 'bundle'), () => {
+    test('tells the exits that it missed, also of containers that it never saw, and none again', async () => {
+      const host = await start();
+      const stateFolder = await mkdtemp(join(tmpdir(), 'exit137-state-'));
+      const sources = { docker: { enabled: false }, ...criAlone(`unix://${host.socket}`) };
+      const agents = [await startAgent({ receiver: { sources }, stateFolder })];
+      try {
+        await agents[0]!.observes('cri');
+        const pod = await host.kubelet.runPod();
+        const told = await pod.run(['memhog', 'exit', '3']);
+        const known = await pod.run(['memhog', 'sleep'], { name: 'b' });
+        const exitsOf = ({ id }: PodContainer) => agents.flatMap((agent) => agent.logsOf(id)).map(toldOf);
+        await eventually('the first exit is told', () => exitsOf(told).length > 0 || undefined);
+        await agents[0]!.nextMetricsOf(known.id);
+        await agents[0]!.stop();
+        await known.stop();
+        const unseen = await pod.run(['memhog', 'exit', '5'], { name: 'c' });
+        await unseen.ended();
+        agents.push(await startAgent({ receiver: { sources }, stateFolder }));
+        await eventually('the last exit is told', () => exitsOf(unseen).length > 0 || undefined);
+        const next = await pod.run(['memhog', 'sleep'], { name: 'd' });
+        await agents[1]!.nextMetricsOf(next.id);
+        const exits = [told, known, unseen].map(exitsOf);
+        assert.deepEqual(exits, [[exit(3, 'app_error')], [exit(0, 'completed')], [exit(5, 'app_error')]]);
+      } finally {
+        for (const agent of agents) await agent.close();
+        await host.stop();
+        await rm(stateFolder, { recursive: true });
+      }
+    });
   });
-});
+}

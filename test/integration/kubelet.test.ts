@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import { startContainerd, type ContainerdHost } from '../helpers/containerd-host.ts';
+import { startContainerd } from '../helpers/containerd-host.ts';
+import type { CriHost } from '../helpers/cri-host.ts';
 import { memoryCgroupOf } from '../helpers/nested-cgroup.ts';
 import { podGroups } from '../helpers/pod-groups.ts';
 import { requires } from '../helpers/requires.ts';
 
 suite('the kubelet that the tests play', requires('containerd'), () => {
-  let host: ContainerdHost;
+  let host: CriHost;
   before(async () => {
     host = await startContainerd();
   });

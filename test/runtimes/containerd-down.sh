@@ -3,6 +3,7 @@
 # Ends the tasks, shims and the daemon of containerd-up.sh DIR, unmounts what they left and removes DIR.
 set -u
 
+. "$(dirname "$0")/left-behind.sh"
 dir=${1:?usage: containerd-down.sh DIR}
 [ -d "$dir" ] || exit 0
 socket=$dir/containerd.sock
@@ -25,6 +26,4 @@ for process in /proc/[0-9]*; do
   fi
 done
 
-mounts_below() { awk -v dir="$1/" 'index($2, dir) == 1 {print $2}' /proc/mounts | sort -r; }
-mounts_below "$dir" | while read -r mount; do umount -l "$mount"; done
-rm -rf "$dir"
+remove_folder "$dir"

@@ -4,6 +4,7 @@
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/left-behind.sh"
 dir=${1:?usage: docker-down.sh DIR}
 [ -d "$dir" ] || exit 0
 pid=$(cat "$dir/pid" 2> /dev/null || :)
@@ -18,9 +19,7 @@ if [ -n "$pid" ] && kill -0 "$pid" 2> /dev/null; then
 fi
 "$here/containerd-down.sh" "$dir/containerd"
 
-mounts_below() { awk -v dir="$1/" 'index($2, dir) == 1 {print $2}' /proc/mounts | sort -r; }
-mounts_below "$dir" | while read -r mount; do umount -l "$mount"; done
-rm -rf "$dir"
+remove_folder "$dir"
 parent=exit137-$(basename "$dir")
 find /sys/fs/cgroup -depth -type d -path "*/$parent*" -exec rmdir {} \; 2> /dev/null
 exit 0
