@@ -178,10 +178,11 @@ describe('LogLineReader', () => {
     assert.deepEqual(read('a - kernel: x'), [{ text: 'a - kernel: x' }]);
   });
 
-  it('keeps no blanks at the end of a line, and those of its own at the beginning', () => {
+  it('keeps no blanks at the end of a line, and after a prefix those of its own at the beginning', () => {
     assert.deepEqual(read('[    3.091534]  [<ffff>] ? x \r'), [{ monotonicUs, text: ' [<ffff>] ? x' }]);
-    assert.deepEqual(read(' [<ffff>] ? x \r'), [{ text: ' [<ffff>] ? x' }]);
     assert.deepEqual(read('[    3.091534]x'), [{ monotonicUs, text: 'x' }]);
+    assert.deepEqual(read('>   hog \r'), [{ text: 'hog' }]);
+    assert.deepEqual(read('4,462,3091534,-;hog\r'), [{ sequence: 462, monotonicUs, facility: 0, text: 'hog' }]);
   });
 
   it('takes all lines to be indented as the first one that has a prefix', () => {
@@ -196,6 +197,60 @@ describe('LogLineReader', () => {
       text: '[    3.091534] b',
       joint: '\n',
     });
+  });
+
+  it('takes a paste after an empty line or a fence to be indented in its own way', () => {
+    const a = { monotonicUs, text: 'a' };
+    const lines = ['[    3.091534] a', '', '    [    3.091534] a', '```', '[    3.091534] a', '> ', '> - x', '>  b'];
+    assert.deepEqual(read(...lines), [a, undefined, a, undefined, a, undefined, { text: '- x' }, { text: 'b' }]);
+    // What journalctl writes of an empty line in a message, and what anyone put into the line after it.
+    for (const blank of ['              ', '              ```']) {
+      const forged = read('Nov 12 20:13:52 node-7 app[12]: x', blank, '              Nov 12 20:13:52 kernel: a').at(-1);
+      assert.equal(forged?.joint, '\n');
+    }
+  });
+
+  it('reads the lines of files among which somebody searched', () => {
+    const a = { wallTimeMs: local(2026, 10, 12, 20, 13, 52), text: 'a' };
+    const line = 'Nov 12 20:13:52 node-7 kernel: a';
+    const leads = [
+      '/var/log/kern.log:',
+      '/var/log/kern.log-',
+      '/var/log/messages-20251109:',
+      'kern.log:12:',
+      'kern.log-13-',
+      '12:',
+    ];
+    assert.deepEqual(
+      read(...leads.map((lead) => lead + line)),
+      leads.map(() => a),
+    );
+    assert.deepEqual(read(`    kern.log.1:${line}`), [a]);
+    assert.deepEqual(read('kern.log:[    3.091534] a'), [{ monotonicUs, text: 'a' }]);
+    assert.deepEqual(read('kern.log:2025-11-12T20:13:52Z node-7 kernel: a')[0]?.text, 'a');
+  });
+
+  it('reads a log in colour', () => {
+    const a = { monotonicUs, text: 'hog invoked' };
+    assert.deepEqual(read('\u001B[32m[    3.091534] \u001B[0m\u001B[33mhog\u001B[0m invoked'), [a]);
+    assert.deepEqual(read('[    3.091534] hog \u001B[01;31m\u001B[Kinvoked\u001B[m\u001B[K'), [a]);
+  });
+
+  it('reads the first line after a crash', () => {
+    assert.deepEqual(read(`${'\0'.repeat(100_000)}[    3.091534] a`), [{ monotonicUs, text: 'a' }]);
+  });
+
+  it('reads the lines of JSON that journalctl and Docker write', () => {
+    const fields = { __REALTIME_TIMESTAMP: '1762974832000000', MESSAGE: 'a' };
+    const wallTimeMs = 1_762_974_832_000;
+    const lines = [
+      { ...fields, _TRANSPORT: 'kernel' },
+      { ...fields, _TRANSPORT: 'stdout' },
+      { log: '[    3.091534] a\n', stream: 'stdout', time: '2025-11-12T19:13:52.000000000Z' },
+      { other: 'a' },
+    ].map((line) => JSON.stringify(line));
+    const ofDocker = { wallTimeMs, monotonicUs, text: 'a' };
+    assert.deepEqual(read(...lines), [{ wallTimeMs, text: 'a' }, undefined, ofDocker, { text: lines[3], joint: '\n' }]);
   });
 
   it('leaves out what other programs wrote to a journal or syslog file', () => {
