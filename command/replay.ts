@@ -1,14 +1,12 @@
-import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { TextDecoder } from 'node:util';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import { eventLine } from '../pipelines/exporters/debug/event-line.ts';
 import { colourful, plain } from '../pipelines/exporters/debug/style.ts';
 import { logsRequest } from '../pipelines/exporters/sending/otlp-json.ts';
 import type { LogPosition } from '../receiver/kernel/kmsg-record.ts';
 import { readPageSize } from '../receiver/kernel/page-size.ts';
-import { isJournal } from '../receiver/kernel/text-file.ts';
 import { Replay, type Replayed } from '../receiver/replay.ts';
+import { readLogText } from './log-text.ts';
 
 /** How the records of a replay are written. */
 export const replayFormats = ['text', 'otlp_json'] as const;
@@ -28,11 +26,6 @@ export interface ReplayOptions {
   tell: (text: string) => void;
 }
 
-const asText = 'journalctl --file=JOURNAL --output=short-iso-precise _TRANSPORT=kernel';
-
-/** Longer lines are cut: no line of the kernel's is a tenth of it. */
-const longestLine = 1024 * 1024;
-
 /**
  * Reads kernel logs in any form and writes what the service would have said of them.
  *
@@ -50,7 +43,7 @@ export async function replay(options: ReplayOptions): Promise<void> {
       kills += replayed.filter(({ record }) => record.eventName?.endsWith('oom_kill')).length;
       for (const each of replayed) write(render(each));
     };
-    for await (const line of linesOf(file, options.stdin)) put(log.read(line));
+    for await (const line of readLogText(file, options.stdin)) put(log.read(line));
     put(log.end());
   }
   tell(summarize(kills, named));
@@ -77,31 +70,4 @@ function timeOf({ wallTimeMs, monotonicUs }: LogPosition): string {
 function renderJson({ record, at }: Replayed): string {
   const told: ReadableLogRecord = at.wallTimeMs === undefined ? { ...record, hrTime: [0, 0] } : record;
   return `${JSON.stringify(logsRequest([told]))}\n`;
-}
-
-async function* linesOf(file: string, stdin: Readable): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let held = '';
-  let isBegin = true;
-  for await (const chunk of file === '-' ? stdin : openFile(file)) {
-    if (isBegin && isJournal(chunk as Buffer)) throw noText(file);
-    isBegin = false;
-    const lines = `${held}${decoder.decode(chunk as Buffer, { stream: true })}`.split('\n');
-    held = lines.pop()!.slice(0, longestLine);
-    yield* lines;
-  }
-  if (held !== '') yield held;
-}
-
-function noText(file: string): Error {
-  const cause = new Error(`it is a binary journal; read it by ${asText} | exit137 replay`);
-  return new Error(file === '-' ? 'cannot read standard input' : `cannot read "${file}"`, { cause });
-}
-
-async function* openFile(file: string): AsyncGenerator {
-  try {
-    yield* createReadStream(file);
-  } catch (error) {
-    throw new Error(`cannot read "${file}"`, { cause: error });
-  }
 }

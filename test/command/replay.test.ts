@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { describe, it, type TestContext } from 'node:test';
-import { describeError } from '../../pipelines/errors.ts';
 import { replay, type ReplayFormat } from '../../command/replay.ts';
 
 const id = '7c1f9d0e2b3a48596a7b8c9dae0f1b2c3d4e5f60718293a4b5c6d7e8f9012345';
@@ -43,14 +42,6 @@ describe('replay', () => {
       /^\[ {4}3\.091534\] {2}ERROR {2}container\.oom_kill {2}container \(7c1f9d0e2b3a\) {2}.* process hog /,
     );
     assert.equal(told, `1 OOM kill in ${file}`);
-  });
-
-  it('says how a binary journal is read', async (t) => {
-    const file = makeFile(t, 'LPKSHHRH\0\0\0\0\x0e');
-    await assert.rejects(run([file]), (error: Error) => {
-      assert.match(describeError(error), /: it is a binary journal; read it by journalctl .*\| exit137 replay$/);
-      return true;
-    });
   });
 
   it('reads standard input in whatever pieces it comes', async () => {
