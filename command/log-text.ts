@@ -10,12 +10,12 @@ const ofFile = 'journalctl --file=JOURNAL --output=short-iso-precise _TRANSPORT=
 const ofJournal = 'journalctl --output=short-iso-precise _TRANSPORT=kernel';
 
 /** With what files begin that hold a log but are no lines of text, and how its text is had. */
-const otherForms: readonly { begins: RegExp; is: string; by: string }[] = [
-  { begins: /^\x1f\x8b/, is: 'compressed by gzip', by: 'zcat FILE' },
-  { begins: /^\x28\xb5\x2f\xfd/, is: 'compressed by zstd', by: 'zstdcat FILE' },
-  { begins: /^\xfd7zXZ/, is: 'compressed by xz', by: 'xzcat FILE' },
+const otherForms: readonly { begins: string | RegExp; is: string; by: string }[] = [
+  { begins: '\x1f\x8b', is: 'compressed by gzip', by: 'zcat FILE' },
+  { begins: '\x28\xb5\x2f\xfd', is: 'compressed by zstd', by: 'zstdcat FILE' },
+  { begins: '\xfd7zXZ', is: 'compressed by xz', by: 'xzcat FILE' },
   { begins: /^BZh\d/, is: 'compressed by bzip2', by: 'bzcat FILE' },
-  { begins: /^__CURSOR=/, is: 'the export of a journal', by: ofJournal },
+  { begins: '__CURSOR=', is: 'the export of a journal', by: ofJournal },
   { begins: /^\{\r?\n/, is: 'JSON of several lines', by: ofJournal },
   { begins: /^[A-Z][a-z]{2} \d{4}-[^\n]{1,64} \[s=[0-9a-f]/, is: 'the verbose form of a journal', by: ofJournal },
 ];
@@ -49,7 +49,9 @@ async function* openFile(file: string): AsyncGenerator {
 function decoderOf(file: string, begin: Buffer): TextDecoder {
   if (isJournal(begin)) throw noText(file, 'a binary journal', ofFile);
   const first = begin.toString('latin1', 0, 256);
-  const form = otherForms.find(({ begins }) => begins.test(first));
+  const form = otherForms.find(({ begins }) =>
+    typeof begins === 'string' ? first.startsWith(begins) : begins.test(first),
+  );
   if (form !== undefined) throw noText(file, form.is, form.by);
   if (first.startsWith('\xff\xfe')) return new TextDecoder('utf-16le');
   return new TextDecoder(first.startsWith('\xfe\xff') ? 'utf-16be' : 'utf-8');
