@@ -127,6 +127,8 @@ describe('the containerd source', () => {
     runs(web);
     runs(db, 'db');
     fake.taskListsHang = 1;
+    const { promise, resolve: answer } = Promise.withResolvers<void>();
+    fake.taskListsWait = promise;
     await observe(makeSource({ timeoutMs: 1_000, listsAgainAfterMs: 50 }));
     assert.deepEqual(kindsOf(web), ['container_seen']);
     assert.partialDeepStrictEqual(told(web)[0], { running: false, pod: { uid, containerName: 'app' } });
@@ -134,6 +136,7 @@ describe('the containerd source', () => {
     await until('an end is told meanwhile', () => kindsOf(db).includes('container_exited'));
     assert.ok(bad.includes('tasks cannot be listed in time: a shim hangs, most likely'));
     assert.deepEqual([ups, failures], [1, []]);
+    answer();
     await until('web runs', () => told(web).some((one) => one.kind === 'container_seen' && one.pid === pid));
     assert.equal(fake.calls.filter((call) => call.startsWith('subscribe')).length, 1);
   });

@@ -28,6 +28,8 @@ export class FakeContainerd {
   criHangs = false;
   /** So many listings of tasks are never answered, as where shims hang. */
   taskListsHang = 0;
+  /** Those after them are answered once this is fulfilled. */
+  taskListsWait = Promise.resolve();
   /** What was asked, in its order. */
   readonly calls: string[] = [];
   /** Takes an answer's place. */
@@ -63,7 +65,7 @@ export class FakeContainerd {
       const tasks = this.tasks.get(namespace) ?? [];
       const listed = create(ListTasksResponseSchema, { tasks });
       this.#note(`tasks ${namespace}`);
-      if (this.taskListsHang-- <= 0) answer(null, listed);
+      if (this.taskListsHang-- <= 0) void this.taskListsWait.then(() => answer(null, listed));
     })
     .unary(RuntimeService.method.containerStatus, (call, answer) => {
       const { containerId } = call.request;
