@@ -101,9 +101,11 @@ export async function startAgent({
     },
     allMetricsOf,
     nextMetricsOf: (containerId) => {
-      // One that is under way now may have been collected before the call.
-      const seen = allMetricsOf(containerId).length;
-      return eventually(`metrics of ${containerId} arrive`, () => allMetricsOf(containerId)[seen + 1]);
+      // What is under way now, or waits in the queue, was collected before the call.
+      const nowMs = Date.now();
+      return eventually(`metrics of ${containerId} arrive`, () =>
+        allMetricsOf(containerId).find((metrics) => collectedAtMs(metrics) > nowMs),
+      );
     },
     fileLines: async () => {
       const text = await readFile(output, 'utf8');
@@ -118,6 +120,12 @@ export async function startAgent({
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** All points of one collection have the same time. */
+function collectedAtMs(metrics: Record<string, ReceivedMetric>): number {
+  const [point] = Object.values(metrics).flatMap(({ points }) => points);
+  return Number(BigInt(point?.timeUnixNano ?? 0) / 1_000_000n);
 }
 
 function configuration(
