@@ -111,6 +111,16 @@ export async function mainPid(container: Docker.Container): Promise<number> {
   return (await container.inspect()).State.Pid;
 }
 
+/** Waits until a container with Docker's `--rm` is gone. Docker's own wait fails where that is so when it begins. */
+export async function untilRemoved(container: Docker.Container): Promise<void> {
+  await eventually(`container ${container.id} is removed`, () =>
+    container.inspect().then(
+      () => undefined,
+      (error: { statusCode?: number }) => error.statusCode === 404 || undefined,
+    ),
+  );
+}
+
 /** These modes of memhog run until a signal comes. */
 function takesSignals([program, mode]: string[]): boolean {
   return program === 'memhog' && (mode === 'sleep' || mode === 'signal' || mode === 'hold');

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import type Docker from 'dockerode';
-import { mainPid } from '../helpers/docker-host.ts';
+import { mainPid, untilRemoved } from '../helpers/docker-host.ts';
 import { eventually } from '../helpers/eventually.ts';
 import type { Context, Kill, Scenario, Truth } from './scenario.ts';
 
@@ -57,9 +57,8 @@ async function killExecuted({ docker }: Context): Promise<Truth> {
 
 async function killShortLived({ docker }: Context): Promise<Truth> {
   const container = await docker.create(['memhog', 'self', '64'], { autoRemove: true });
-  const removed = container.wait({ condition: 'removed' });
   await container.start();
-  await removed;
+  await untilRemoved(container);
   return { kills: [killOf(container, 'init')], exits: [exitOf(container, 'oom_container')] };
 }
 
@@ -68,9 +67,8 @@ async function goWhileDown({ docker, observer }: Context): Promise<Truth> {
   const pid = await mainPid(container);
   await observer.knows(container.id);
   await observer.stop();
-  const removed = container.wait({ condition: 'removed' });
   process.kill(pid, 'SIGUSR2');
-  await removed;
+  await untilRemoved(container);
   await observer.start();
   return { kills: [killOf(container, 'init', pid)], exits: [exitOf(container, 'oom_container')] };
 }

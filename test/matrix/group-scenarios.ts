@@ -320,6 +320,8 @@ async function crashAfterKill({ node, observer }: Context): Promise<Truth> {
   const container = node.container();
   const main = await container.main('signal', '64');
   await observer.knows(container.id);
+  // Else it is chance whether the answer to what it told has reached it: if not, the next run tells it again.
+  observer.freeze();
   main.signal('SIGUSR1');
   await container.untilCounted(1);
   await observer.crash();

@@ -59,6 +59,11 @@ export class Observer {
     await this.#present.stop();
   }
 
+  /** Has it see nothing from now on, until its end. */
+  freeze(): void {
+    process.kill(this.#present.pid, 'SIGSTOP');
+  }
+
   /** SIGKILL, and its end. */
   async crash(): Promise<void> {
     process.kill(this.#present.pid, 'SIGKILL');
