@@ -3,21 +3,17 @@ import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { startAgent, type Agent } from '../helpers/agent.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { requires } from '../helpers/requires.ts';
 
-/** A container that only the log knows. */
-const id = 'e137'.repeat(16);
-
-/** Longer than a kill waits for the rest of its evidence. */
-const nothingMoreAfterMs = 2_000;
+/** Containers that only the log knows. */
+const [id, otherId] = ['e137'.repeat(16), '731e'.repeat(16)];
 
 const line = (text: string): string => `${new Date().toISOString()} node-7 kernel: ${text}\n`;
-const kill = (pid: number): string =>
+const kill = (pid: number, of = id): string =>
   line(
-    `oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=${id},mems_allowed=0,oom_memcg=/docker/${id},task_memcg=/docker/${id},task=hog,pid=${pid},uid=0`,
+    `oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=${of},mems_allowed=0,oom_memcg=/docker/${of},task_memcg=/docker/${of},task=hog,pid=${pid},uid=0`,
   ) +
   line(
     `Memory cgroup out of memory: Killed process ${pid} (hog) total-vm:21492kB, anon-rss:20224kB, file-rss:0kB, shmem-rss:264kB, UID:0 pgtables:76kB oom_score_adj:0`,
@@ -58,8 +54,9 @@ test(
 
     appendFileSync(file, kill(4_000_001));
     await told(4_000_001);
-    // The state is written once the answer is there.
-    await sleep(1_100);
+    // The state is written once the answer is there, and no request goes out before the answer to the one before.
+    appendFileSync(file, kill(4_000_000, otherId));
+    await eventually('another kill is told', () => first.logsOf(otherId).length > 0 || undefined);
     process.kill(first.pid, 'SIGKILL');
     await first.stop();
     appendFileSync(file, kill(4_000_002));
@@ -74,7 +71,7 @@ test(
     const third = await startOn(file, folder, first.endpoint.port);
     t.after(() => third.close());
     await told(4_000_001, 4_000_002, 4_000_003, 4_000_004);
-    await sleep(nothingMoreAfterMs);
+    await third.stop();
     await told(4_000_001, 4_000_002, 4_000_003, 4_000_004);
   },
 );

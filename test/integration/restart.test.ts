@@ -6,7 +6,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { startAgent, type Agent } from '../helpers/agent.ts';
-import { mainPid, startDocker, type DockerHost } from '../helpers/docker-host.ts';
+import { mainPid, startDocker, untilRemoved, type DockerHost } from '../helpers/docker-host.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { MemoryGroup } from '../helpers/memory-group.ts';
 import { memoryCgroupOf } from '../helpers/nested-cgroup.ts';
@@ -22,9 +22,6 @@ import {
   waitUntilTold,
   type Told,
 } from '../helpers/told.ts';
-
-/** Longer than anything that is told late may take: the settle time, and a second in which state is written. */
-const nothingMoreAfterMs = 2_000;
 
 /** By what a backend knows that two records are of one kill. */
 const identityOf = ({ attributes }: ReceivedLog) => ({
@@ -76,26 +73,37 @@ describe('exit137 that is stopped and started again', requires('docker', 'bundle
     return records;
   }
 
+  /**
+   * Resolves when all that the service knew before is in its state: that is written with what is told, as soon as its
+   * answer is there, and no request goes out before the answer to the one before.
+   */
+  async function untilKept(): Promise<void> {
+    const other = await host.run(['memhog', 'exit', '1', '20'], { restart: 'on-failure', maxRestarts: 1 });
+    const failed = exitOf(1, 'error', 'app_error', { 'error.type': 'exit_1' });
+    await waitUntilTold(first, other.id, [failed, restarted, failed]);
+  }
+
   /** Has a child of the container killed, whoever watches. */
-  async function killChild(container: Docker.Container): Promise<number> {
+  async function killChild(container: Docker.Container): Promise<void> {
     const pid = await mainPid(container);
     const group = new MemoryGroup(await memoryCgroupOf(pid));
     const { oomKills } = group;
     process.kill(pid, 'SIGUSR1');
     await eventually('the child was killed', () => group.oomKills > oomKills || undefined);
-    return Date.now();
   }
 
   it('tells a kill of the time when it was not running, with the time of the kill', async () => {
     const container = await host.run(['memhog', 'signal', '64'], { name: 'downtime' });
     await first.nextMetricsOf(container.id);
     assert.equal(await present.stop(), 0);
-    const killedAtMs = await killChild(container);
+    const fromMs = Date.now();
+    await killChild(container);
+    const toMs = Date.now();
     await sleep(500);
     await start();
     const [kill] = await assertTold(container, killOf('child'));
     const toldAtMs = Number(BigInt(kill!.timeUnixNano) / 1_000_000n);
-    assert.ok(Math.abs(toldAtMs - killedAtMs) < 200, `told as of ${toldAtMs - killedAtMs} ms after it`);
+    assert.ok(toldAtMs > fromMs - 200 && toldAtMs < toMs + 200, `${toldAtMs} is not between ${fromMs} and ${toMs}`);
     assert.equal(kill!.resource['container.name'], 'downtime');
   });
 
@@ -104,6 +112,7 @@ describe('exit137 that is stopped and started again', requires('docker', 'bundle
     await killChild(container);
     await assertTold(container, killOf('child'));
     const earlier = await first.nextMetricsOf(container.id);
+    await untilKept();
     await crash();
     await start();
     const restored = await first.nextMetricsOf(container.id);
@@ -123,8 +132,7 @@ describe('exit137 that is stopped and started again', requires('docker', 'bundle
       await killChild(container);
       if (isSeen) {
         await assertTold(container, ...Array.from({ length: kills }, () => killOf('child')));
-        // Its answer has come as well: one request follows the other.
-        await first.nextMetricsOf(container.id);
+        await untilKept();
       }
       await crash();
       await start();
@@ -164,11 +172,11 @@ describe('exit137 that is stopped and started again', requires('docker', 'bundle
 
   it('tells of a container that died and was removed meanwhile', async () => {
     const container = await host.run(['memhog', 'signal', '64'], { name: 'gone', autoRemove: true });
-    await eventually('its name is known', () => (first.allMetricsOf(container.id).length > 1 ? true : undefined));
-    await sleep(1_100);
+    await first.nextMetricsOf(container.id);
+    await untilKept();
     await crash();
     process.kill(await mainPid(container), 'SIGUSR2');
-    await container.wait({ condition: 'removed' });
+    await untilRemoved(container);
     await start();
     const [kill, exit] = await assertTold(container, killOf('init'), oomExit);
     assert.equal(kill!.resource['container.name'], 'gone');
@@ -180,7 +188,7 @@ describe('exit137 that is stopped and started again', requires('docker', 'bundle
     const child = await host.run(['memhog', 'signal', '64']);
     await killChild(child);
     const removed = await host.run(['memhog', 'self', '64'], { autoRemove: true });
-    await removed.wait({ condition: 'removed' });
+    await untilRemoved(removed);
     await start();
     await assertTold(child, killOf('child'));
     await assertTold(removed, killOf('init'), oomExit);
@@ -196,7 +204,7 @@ describe('exit137 that is stopped and started again', requires('docker', 'bundle
   });
 
   it('has told nothing twice in the end, and no kill is unattributed', async () => {
-    await sleep(nothingMoreAfterMs);
+    await present.stop();
     for (const [id, expected] of told) {
       assert.deepEqual(
         first.logsOf(id).map(({ eventName }) => eventName),
