@@ -291,13 +291,19 @@ describe('a Docker host', requires('docker', 'bundle'), () => {
   });
 
   it('sends what it holds on SIGTERM, and has told nothing twice', async () => {
-    const container = await host.run(['memhog', 'self', '64']);
-    await container.wait();
-    assert.equal(await agent.stop(), 0, agent.stderr());
-    assert.deepEqual(
-      agent.logsOf(container.id).map(({ eventName }) => eventName),
-      ['container.oom_kill', 'container.exit'],
-    );
+    const { promise: until, resolve: answer } = Promise.withResolvers<void>();
+    agent.endpoint.answerAlways({ until });
+    const [sent, held] = [await host.run(['memhog', 'self', '64']), await host.run(['memhog', 'exit', '3'])];
+    await eventually('a request waits for its answer', () => agent.logsOf(sent.id).length > 0 || undefined);
+    const isWritten = async () =>
+      (await agent.fileLines()).some((line) => JSON.stringify(line).includes(held.id) && eventsOf(line).length > 0);
+    await eventually('there is more to send', async () => (await isWritten()) || undefined);
+    const stopped = agent.stop();
+    await eventually('it is about to end', () => agent.stderr().includes('"stopping"') || undefined);
+    answer();
+    assert.equal(await stopped, 0, agent.stderr());
+    settled.set(sent.id, [killOf('init'), oomExit]);
+    settled.set(held.id, [exitOf(3, 'error', 'app_error')]);
     for (const [id, expected] of settled) {
       const events = agent.logsOf(id).map(({ eventName }) => eventName);
       assert.deepEqual(
