@@ -59,18 +59,32 @@ export const causeOfScope: Record<LimitScope, ExitCause> = {
  * Whether somebody asked the runtime to end this life: by a stop, or by a SIGKILL alone. `wait` while the runtime may
  * still say that it was a stop.
  */
-function decideAsked({ container, ended, signals, stopped }: Case, due: boolean): 'stop' | 'kill' | 'wait' | undefined {
+function decideAsked(open: Case, due: boolean): 'stop' | 'kill' | 'wait' | undefined {
+  const { container, ended, stopped } = open;
   if (stopped) return 'stop';
-  const recent = signals.filter(({ atMs }) => Math.abs(ended!.atMs - atMs) <= signalExplainsExitForMs);
   const { exitCode } = ended!.life;
-  // Which signal it was Podman does not tell: the one that ended the process, then.
-  const sent = recent.map(({ signal = exitCode === exitCodeOfSigkill ? SIGKILL : SIGTERM }) => signal);
+  const recent = recentSignals(open);
+  const sent = recent.map(({ signal }) => signal);
   const ending = sent.filter((signal) => endingSignals.has(signal) || exitCode === 128 + signal);
   if (ending.some((signal) => signal !== SIGKILL)) return 'stop';
   // Podman tells of a stop by its event alone, which may come after the end.
   const stopMayCome = recent.length > 0 || container.runtime === 'podman';
   if (stopMayCome && !due) return 'wait';
   return ending.length > 0 ? 'kill' : undefined;
+}
+
+/** When somebody asked the runtime for a SIGKILL that may have ended this life, if anybody did. */
+export function killAskedAtMs(open: Case): number | undefined {
+  return recentSignals(open).find(({ signal }) => signal === SIGKILL)?.atMs;
+}
+
+/** Those that may have ended a life which is over, or was seen to end. */
+function recentSignals({ ended, mainProcess, signals }: Case): { signal: number; atMs: number }[] {
+  const endedAtMs = ended?.atMs ?? (mainProcess?.alive === false ? mainProcess.atMs : Infinity);
+  const recent = signals.filter(({ atMs }) => Math.abs(endedAtMs - atMs) <= signalExplainsExitForMs);
+  // Which signal it was Podman does not tell: the one that ended the process, then.
+  const untold = ended?.life.exitCode === exitCodeOfSigkill ? SIGKILL : SIGTERM;
+  return recent.map(({ signal = untold, atMs }) => ({ signal, atMs }));
 }
 
 /** Nobody asked and nobody killed: the main process ended by itself, or by a signal of its own making. */

@@ -1,4 +1,5 @@
 import { exitCodeOfSigkill, hintOf, isCounted, type Case, type CountedKills } from './case.ts';
+import { killAskedAtMs } from './exit-cause.ts';
 import { scopeOfLimit } from './cgroup/identity.ts';
 import { joinGroupKills, joinGroups } from './group-kills.ts';
 import { idOfCounted, idOfNamed } from './incident-id.ts';
@@ -139,10 +140,16 @@ function roleOfPid({ life, mainPid, initKilled }: Case, pid: number): Role | und
 function decideRole(open: Case, deaths: readonly Death[], due: boolean): Role | undefined {
   const { ended, mainProcess, life, initKilled } = open;
   if (initKilled !== undefined) return 'child';
-  if (ended?.life.exitCode !== undefined) return ended.life.exitCode === exitCodeOfSigkill ? 'init' : 'child';
+  const askedAtMs = killAskedAtMs(open);
+  const exitCode = ended?.life.exitCode;
+  if (exitCode !== undefined && exitCode !== exitCodeOfSigkill) return 'child';
+  if (exitCode !== undefined && askedAtMs === undefined) return 'init';
   const lastAtMs = Math.max(...deaths.map(latestOf));
   const looked = mainProcess !== undefined && mainProcess.atMs >= lastAtMs;
-  if (looked) return mainProcess.alive ? 'child' : 'init';
+  if (looked && mainProcess.alive) return 'child';
+  if (looked && mainProcess.atMs < (askedAtMs ?? Infinity)) return 'init';
+  // It ended by the kill, or by the SIGKILL that was asked for.
+  if (askedAtMs !== undefined) return 'unknown';
   if (endedByItself(open)) return 'child';
   if (!due) return undefined;
   if (ended !== undefined) return 'init';

@@ -164,6 +164,36 @@ describe('Correlator', () => {
       [counted(5000), exited(5030)],
       ['oom_kill init', 'exit oom_killed oom_container'],
     ],
+    [
+      'a kill whose victim nobody knows, and docker kill of the main process before that can be looked at',
+      [seen(1001, { startedAtMs: 1000, pid: 70 }), counted(5000), signalled(5005, 9), exited(5010, 137)],
+      ['oom_kill unknown', 'exit killed killed_externally'],
+    ],
+    [
+      'the same, seen to die of the one or the other',
+      [counted(5000), signalled(5005, 9), mainProcess(5006, false), exited(5010, 137)],
+      ['oom_kill unknown', 'exit killed killed_externally'],
+    ],
+    [
+      'the same, seen to die before it was asked for',
+      [counted(5000), mainProcess(5004, false), signalled(5005, 9), exited(5010, 137)],
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    ],
+    [
+      'a kill whose victim nobody knows while a stop times out',
+      [signalled(5000, 15), counted(14_990), signalled(15_000, 9), exited(15_020, 137), stopped(15_030)],
+      ['oom_kill unknown', 'exit killed stopped'],
+    ],
+    [
+      'the main process is OOM killed while it is asked to stop',
+      [signalled(5000, 15), counted(5100), exited(5110, 137), stopped(5120)],
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    ],
+    [
+      'the main process is OOM killed long after a SIGKILL was asked for that did not end it',
+      [signalled(5000, 9), counted(16_000), exited(16_010, 137)],
+      ['oom_kill init', 'exit oom_killed oom_container'],
+    ],
     ['hints without a kill', [hinted(5000), hinted(5001), hinted(5002)], []],
     ['kill -9 while the counter stays readable', [exited(5000, 137)], ['exit killed killed_externally']],
     [
