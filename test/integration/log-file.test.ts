@@ -3,6 +3,7 @@ import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { startAgent, type Agent } from '../helpers/agent.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { requires } from '../helpers/requires.ts';
@@ -23,9 +24,13 @@ const kill = (pid: number, of = id): string =>
 const without = '-syslog,-sys_admin';
 const through = ['setpriv', `--bounding-set=${without}`, `--inh-caps=${without}`];
 
-async function startOn(file: string, stateFolder: string, grpcPort?: number): Promise<Agent> {
+function startAlone(file: string, stateFolder: string, grpcPort?: number): Promise<Agent> {
   const receiver = { sources: { docker: { enabled: false }, kernel_log: { file } } };
-  const agent = await startAgent({ receiver, stateFolder, grpcPort, through, toFile: false });
+  return startAgent({ receiver, stateFolder, grpcPort, through, toFile: false });
+}
+
+async function startOn(file: string, stateFolder: string, grpcPort?: number): Promise<Agent> {
+  const agent = await startAlone(file, stateFolder, grpcPort);
   await agent.observes('kernel_log');
   assert.match(agent.stderr(), new RegExp(`"from":"${file}"`));
   return agent;
@@ -73,5 +78,31 @@ test(
     await told(4_000_001, 4_000_002, 4_000_003, 4_000_004);
     await third.stop();
     await told(4_000_001, 4_000_002, 4_000_003, 4_000_004);
+  },
+);
+
+test(
+  'kills of the time when the log file was not there, and the counters were, are not told again when it is',
+  requires('root', 'bundle'),
+  async (t) => {
+    const folder = makeFolder(t);
+    const [file, elsewhere] = [join(folder, 'kern.log'), join(folder, 'elsewhere')];
+    writeFileSync(file, line('Linux version 6.12.107'));
+    const first = await startOn(file, folder);
+    t.after(() => first.close());
+    assert.equal(await first.stop(), 0);
+    renameSync(file, elsewhere);
+    appendFileSync(elsewhere, kill(4_000_001));
+    const second = await startAlone(file, folder, first.endpoint.port);
+    t.after(() => second.close());
+    await second.observes('memcg');
+    appendFileSync(elsewhere, kill(4_000_002));
+    // The settle time, and for how long what the log names late is known for what was told.
+    await sleep(1_000 + 10_000 + 500);
+    appendFileSync(elsewhere, kill(4_000_003));
+    renameSync(elsewhere, file);
+    const pids = () => first.logsOf(id).map(({ attributes }) => attributes['process.pid']);
+    await eventually('the last kill is told', () => pids().map(Number).includes(4_000_003) || undefined);
+    assert.deepEqual(pids().map(Number), [4_000_001, 4_000_003]);
   },
 );
