@@ -7,7 +7,7 @@ import { cachePath } from './cache.ts';
 import { isAlive } from './docker-host.ts';
 import { eventually } from './eventually.ts';
 import { Kubelet } from './kubelet.ts';
-import { lockMachine } from './machine-lock.ts';
+import { lockMachine, untilKillsAreReported } from './machine-lock.ts';
 import { podGroups } from './pod-groups.ts';
 
 const execute = promisify(execFile);
@@ -62,6 +62,7 @@ export async function startCriHost({ name, upArguments, importImage }: CriHostOp
     await start();
     await importImage?.(socket);
     await kubelet.untilReady();
+    await untilKillsAreReported();
   } catch (error) {
     await down();
     throw error;

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import Docker from 'dockerode';
 import { cachePath } from './cache.ts';
 import { eventually } from './eventually.ts';
-import { lockMachine } from './machine-lock.ts';
+import { lockMachine, untilKillsAreReported } from './machine-lock.ts';
 
 const execute = promisify(execFile);
 const runtimes = join(import.meta.dirname, '../runtimes');
@@ -64,6 +64,7 @@ async function startHost(runtime: 'docker' | 'podman'): Promise<DockerHost> {
   };
   await start();
   await loadImage(docker);
+  await untilKillsAreReported();
 
   const create: DockerHost['create'] = (command, options) => docker.createContainer(toRequest(command, options));
   return {

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { after, before, beforeEach, describe, it } from 'node:test';
 import type Docker from 'dockerode';
 import { startAgent, type Agent } from '../helpers/agent.ts';
 import { mainPid, startDocker, untilReady, type DockerHost } from '../helpers/docker-host.ts';
 import { eventually, patience } from '../helpers/eventually.ts';
+import { untilKillsAreReported } from '../helpers/machine-lock.ts';
 import { onUnifiedHierarchy, makeNestedCgroup, memoryCgroupOf, usageBytesOf } from '../helpers/nested-cgroup.ts';
 import type { ReceivedLog } from '../helpers/otlp-decoding.ts';
 import { requires } from '../helpers/requires.ts';
@@ -54,6 +55,9 @@ describe('a Docker host', requires('docker', 'bundle'), () => {
     await agent?.close();
     await host?.stop();
   });
+
+  /** Of no test but that of the burst are there more. */
+  beforeEach(() => untilKillsAreReported(5));
 
   async function assertTold(container: Docker.Container, ...expected: Told[]): Promise<ReceivedLog[]> {
     const records = await waitUntilTold(agent, container.id, expected);
@@ -200,10 +204,23 @@ describe('a Docker host', requires('docker', 'bundle'), () => {
     await assertCounted(container, { oomKills: 1, oomIncidents: 1, exitsOomKilled: 1, exitCode: 137 });
   });
 
-  it(`tells ${burst} containers that are started and killed at once, each once`, async () => {
+  it(`tells ${burst} containers that are started and killed at once, each once, and names whom the kernel does`, async () => {
+    await untilKillsAreReported();
     const containers = await Promise.all(Array.from({ length: burst }, () => host.create(['memhog', 'self', '64'])));
     await Promise.all(containers.map((container) => container.start()));
-    for (const container of containers) await assertTold(container, killOf('init'), oomExit);
+    let named = 0;
+    for (const container of containers) {
+      await eventually('both are told', () => agent.logsOf(container.id).length > 1 || undefined);
+      const { event, severity, attributes } = killOf('init');
+      const { 'oom.inferred': inferred } = agent.logsOf(container.id)[0]!.attributes;
+      await assertTold(
+        container,
+        { event, severity, attributes: { ...attributes, 'oom.inferred': inferred } },
+        oomExit,
+      );
+      if (inferred === false) named++;
+    }
+    assert.ok(named >= Math.min(burst, 10), `${named} victims are named`);
   });
 
   it('knows a container by its new name after a rename', async () => {

@@ -6,7 +6,7 @@ import { after, before, test, type TestContext } from 'node:test';
 import type { KernelLogGap, Observation, VictimLogged } from '../../../receiver/observation.ts';
 import { KernelLogSource } from '../../../receiver/sources/kernel-log.ts';
 import { eventually } from '../../helpers/eventually.ts';
-import { lockMachine } from '../../helpers/machine-lock.ts';
+import { lockMachine, untilKillsAreReported } from '../../helpers/machine-lock.ts';
 import { MemoryGroup } from '../../helpers/memory-group.ts';
 import { onUnifiedHierarchy } from '../../helpers/nested-cgroup.ts';
 import { requires } from '../../helpers/requires.ts';
@@ -16,7 +16,9 @@ const onKernel = requires('root', 'kmsg', onUnifiedHierarchy ? 'cgroup-v2' : 'cg
 
 let unlock = (): void => {};
 before(async () => {
-  if (onKernel.skip === false) unlock = await lockMachine();
+  if (onKernel.skip !== false) return;
+  unlock = await lockMachine();
+  await untilKillsAreReported();
 });
 after(() => unlock());
 
