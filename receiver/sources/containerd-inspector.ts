@@ -55,12 +55,16 @@ export class ContainerdInspector {
   /** Made, and not started yet as far as we know. */
   #starting = 0;
 
-  constructor(settings: SubscriptionSettings) {
+  /** `asked` is called when an inspection that an event asked for is over, however it went. */
+  constructor(settings: SubscriptionSettings, asked: (containerId: string) => void) {
     this.#settings = settings;
     this.#eventful = new Inspections(
-      (id) => this.#describe(id),
+      (id) => this.#describe(id).then(() => asked(id)),
       mostInspectionsWaiting,
-      (id) => settings.onBadInput(`more than ${mostInspectionsWaiting} containers wait for their inspection`, id),
+      (id) => {
+        settings.onBadInput(`more than ${mostInspectionsWaiting} containers wait for their inspection`, id);
+        asked(id);
+      },
     );
   }
 

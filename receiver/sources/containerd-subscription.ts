@@ -9,14 +9,22 @@ const clockGrainMs = 1;
 /** Nobody else gets the pid of a process that ended so short a time ago. */
 const pidIsOwnForMs = 5_000;
 
+/** More events than this of one container do not wait until it is known who it is. */
+const mostHeld = 100;
+
 /** One subscription to containerd's events, with the listing that goes with it. */
 export class ContainerdSubscription {
   readonly #settings: SubscriptionSettings;
   readonly #inspector: ContainerdInspector;
+  /**
+   * What came of containers that were just made, until it is known who they are: where we are late it comes together
+   * with their making, and a kill or an exit would be told without a name.
+   */
+  readonly #held = new Map<string, ContainerdEvent[]>();
 
   constructor(settings: SubscriptionSettings) {
     this.#settings = settings;
-    this.#inspector = new ContainerdInspector(settings);
+    this.#inspector = new ContainerdInspector(settings, (containerId) => this.#release(containerId));
   }
 
   /** Subscribes, lists, calls `up`, and goes on until it is broken: always rejects in the end. */
@@ -38,12 +46,28 @@ export class ContainerdSubscription {
     try {
       for await (const envelope of api.events(namespaces, signal)) {
         const event = decodeEnvelope(envelope, clock(), onBadInput);
-        if (event !== undefined && namespaces.includes(event.namespace)) this.#take(event);
+        if (event !== undefined && namespaces.includes(event.namespace) && !this.#hold(event)) this.#take(event);
       }
     } catch (cause) {
       throw new Error(`the stream of events from "${api.socket}" broke`, { cause });
     }
     throw new Error(`containerd ended the stream of events from "${api.socket}"`);
+  }
+
+  /** A hint at a kill waits for nothing. */
+  #hold(event: ContainerdEvent): boolean {
+    const held = this.#held.get(event.containerId);
+    if (held === undefined || event.kind === 'oom') return false;
+    held.push(event);
+    if (held.length >= mostHeld) this.#release(event.containerId);
+    return true;
+  }
+
+  #release(containerId: string): void {
+    const held = this.#held.get(containerId) ?? [];
+    this.#held.delete(containerId);
+    if (this.#settings.signal.aborted) return;
+    for (const event of held) if (!this.#hold(event)) this.#take(event);
   }
 
   #take(event: ContainerdEvent): void {
@@ -53,6 +77,7 @@ export class ContainerdSubscription {
       case 'created':
         // Before it starts: a short-lived one is gone before it could be asked for then.
         memory.add(containerId, namespace);
+        this.#held.set(containerId, []);
         void this.#inspector.askWhetherStarted(containerId);
         return this.#inspector.askAfterEvent(containerId);
       case 'updated': {

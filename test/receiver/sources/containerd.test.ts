@@ -206,6 +206,17 @@ describe('the containerd source', () => {
     assert.deepEqual(kindsOf(web), ['container_started', 'container_seen', 'container_exited', 'container_removed']);
   });
 
+  it('tells nothing of a container that was just made before it knows who it is, though all comes at once', async () => {
+    await observe();
+    fake.containers.get('k8s.io')!.push({ id: web, labels: labelsOf('app'), image: 'shop/web:3' });
+    fake.publish('/containers/create', ContainerNoticeSchema, { id: web });
+    fake.publish('/tasks/start', TaskStartSchema, { containerId: web, pid });
+    ended(web, 137);
+    await until('its end is told', () => kindsOf(web).includes('container_exited'));
+    assert.deepEqual(kindsOf(web), ['container_started', 'container_seen', 'container_exited']);
+    for (const one of told(web).slice(0, 2)) assert.partialDeepStrictEqual(one, { pod: { containerName: 'app' } });
+  });
+
   it('takes no exit of an exec for that of the container', async () => {
     runs(web);
     await observe();
