@@ -58,6 +58,8 @@ export class OomDump {
   #usage: { usageBytes: number; limitBytes?: number; failcnt: number } | undefined;
   #stat: Map<string, number> | undefined;
   #statMemcg: string | undefined;
+  /** Before 5.3 the groups below the limited one are told after it, which only what comes before it proves. */
+  #statIsFirst = false;
   #statOpen = false;
   #usageContradicts = false;
   #tables = 0;
@@ -75,10 +77,11 @@ export class OomDump {
   /** What is certain. The victim must be in the table of tasks, if there is one. */
   toInvocation(victim?: ToldSize): OomInvocation {
     const { at, constraint, taskMemcg } = this;
-    const oomMemcg = this.oomMemcg ?? (this.mixed || constraint !== undefined ? undefined : this.#statMemcg);
+    const isStatOfLimit = this.#statIsFirst && !this.mixed && constraint === undefined;
+    const oomMemcg = this.oomMemcg ?? (isStatOfLimit ? this.#statMemcg : undefined);
     const own: OomInvocation = { at, constraint, oomMemcg, taskMemcg };
     if (this.mixed) return own;
-    const statFits = this.#statMemcg === undefined || oomMemcg === undefined || this.#statMemcg === oomMemcg;
+    const statFits = this.#statMemcg === undefined || this.#statMemcg === oomMemcg;
     const usage = statFits && !this.#usageContradicts ? this.#usage : undefined;
     const tableFits = this.#tables === 1 && (victim === undefined || this.table?.lists(victim.pid) !== false);
     const tasks = this.table?.largest(victim) ?? [];
@@ -142,8 +145,10 @@ export class OomDump {
     }
     if (text.charAt(end - 1) !== ':') return false;
     const memcg = text.slice(0, end - 1);
-    if (this.#statMemcg === undefined) this.#statMemcg = memcg;
-    else if (values.length === 0 || !isWithin(memcg, this.#statMemcg)) this.#usageContradicts = true;
+    if (this.#statMemcg === undefined) {
+      this.#statMemcg = memcg;
+      this.#statIsFirst = this.#usage !== undefined || values.length === 0;
+    } else if (values.length === 0 || !isWithin(memcg, this.#statMemcg)) this.#usageContradicts = true;
     this.#statOpen = values.length === 0;
     for (const [key, value] of values.toReversed()) this.#addStatValue(key, value);
     return true;

@@ -187,6 +187,7 @@ export class OomReports {
     const line = parseOomKillLine(message.text);
     if (line === undefined) return false;
     this.#giveVictim();
+    if (this.#choices.some(({ summary }) => summary === message.text)) return true;
     const dump = this.#openOrNewDump(message);
     const { comm, pid, uid, ...groups } = line;
     Object.assign(dump, groups);
@@ -229,8 +230,8 @@ export class OomReports {
     const at = positionOf(message);
     this.#expireChoices(at);
     const told = toVictim(line, at);
-    if (this.#isToldTwice(told)) return true;
-    if (line.sharing) this.#addSharing(told);
+    if (this.#isToldTwice(told)) this.#takeChoiceFor(told);
+    else if (line.sharing) this.#addSharing(told);
     else this.#addKilled(told);
     return true;
   }
@@ -256,9 +257,8 @@ export class OomReports {
   }
 
   #addKilled(told: OomVictim): void {
-    const choice = this.#choiceFor(told);
+    const choice = this.#takeChoiceFor(told);
     if (choice !== undefined) {
-      this.#choices.splice(this.#choices.indexOf(choice), 1);
       this.#group = undefined;
       this.#hold(ofChoice(told, choice), choice.dump);
       return;
@@ -272,6 +272,12 @@ export class OomReports {
     }
     dump.closed = true;
     this.#hold({ ...told, memcg: dump.taskMemcg, invocation: dump.toInvocation(told) }, dump);
+  }
+
+  #takeChoiceFor(told: OomVictim): Choice | undefined {
+    const choice = this.#choiceFor(told);
+    if (choice !== undefined) this.#choices.splice(this.#choices.indexOf(choice), 1);
+    return choice;
   }
 
   /**
@@ -402,7 +408,9 @@ function ofChoice(told: OomVictim, { dump, summary, uid, pid, memcgOom }: Choice
     const { oomMemcg, taskMemcg } = parseOomKillLine(summary, told.comm) ?? {};
     Object.assign(dump, { oomMemcg, taskMemcg });
   }
-  const invocation = dump.toInvocation(told.pid === pid ? told : { pid });
+  // Of a group's tasks, up to 5.1 a thread can be chosen, which the table does not list; its process is what is killed.
+  const isListed = told.pid === pid || dump.table?.lists(told.pid) === true;
+  const invocation = dump.toInvocation(isListed ? told : { pid });
   return {
     ...told,
     uid: told.uid ?? (told.pid === pid ? uid : undefined),

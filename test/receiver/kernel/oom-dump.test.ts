@@ -65,10 +65,17 @@ suite('the dump before a kill', () => {
   });
 
   test('sums up the groups below in the form of kernels before 5.3', () => {
-    const dump = dumpOf(ofFour('/a', 2), ofFour('/a/b', 3), ofFour('/a/c: d', 4));
-    assert.deepEqual(told(dump), { at, oomMemcg: '/a', memoryStat: { cache: 0, rss: 9 * 1024, swap: 0 } });
+    const dump = dumpOf(usage, ofFour('/a', 2), ofFour('/a/b', 3), ofFour('/a/c: d', 4));
+    assert.deepEqual(told(dump), { at, oomMemcg: '/a', ...used, memoryStat: { cache: 0, rss: 9 * 1024, swap: 0 } });
     assert.equal(new OomDump(at, 4096).add({ text: 'Memory cgroup stats for /a' }), false);
     assert.equal(new OomDump(at, 4096).add({ text: 'Memory cgroup stats for ' }), false);
+  });
+
+  test('takes no group for the limited one where others can have been told before', () => {
+    assert.deepEqual(told(dumpOf(ofFour('/a/b', 3), ofFour('/a/b/c', 4))), { at });
+    const limited = dumpOf(ofFour('/a', 3));
+    limited.oomMemcg = '/a';
+    assert.deepEqual(told(limited), { at, oomMemcg: '/a', memoryStat: { cache: 0, rss: 3 * 1024, swap: 0 } });
   });
 
   test('leaves out what contradicts itself: lines of two reports', () => {
@@ -91,7 +98,7 @@ suite('the dump before a kill', () => {
   test('takes the group of the statistics for the limited one only where nothing else tells it', () => {
     const dump = dumpOf(ofFour('/a', 2));
     dump.constraint = 'CONSTRAINT_NONE';
-    assert.deepEqual(told(dump), { at, constraint: 'CONSTRAINT_NONE', memoryStat: { cache: 0, rss: 2048, swap: 0 } });
+    assert.deepEqual(told(dump), { at, constraint: 'CONSTRAINT_NONE' });
     const other = dumpOf(ofFour('/a', 2));
     other.oomMemcg = '/a';
     assert.deepEqual(told(other)['memoryStat'], { cache: 0, rss: 2048, swap: 0 });

@@ -359,6 +359,33 @@ describe('reports that are not whole, or not alone', () => {
     assert.deepEqual(pids(1, killed(8), killed(8).replace('total-vm:100kB', 'total-vm:104kB')), [8, 8]);
   });
 
+  it('tell each process once where every line is there twice, or the whole log is', () => {
+    const of6 = [begin(), usage, summary(8), killed(8), group('/docker/a'), killed(9), killed(8)];
+    // Below a group's limit, up to 5.1 a thread can be chosen; 3.10: its process is what is killed.
+    const of3 = [
+      begin(),
+      'Task in /docker/a killed as a result of limit of /docker/a',
+      usage,
+      '[ pid ]   uid  tgid total_vm      rss nr_ptes swapents oom_score_adj name',
+      '[    8]     0     8       25        5        7        0          -998 hog',
+      'Memory cgroup out of memory: Kill process 11 (hog) score 0 or sacrifice child',
+      `Killed process 8 (hog) ${figures}`,
+    ];
+    for (const [lines, pids] of [
+      [of6, [8, 9]],
+      [of3, [8]],
+    ] as const) {
+      const once = kmsg(lines);
+      for (const log of [once, once.flatMap((line) => [line, line]), [...once, ...once]]) {
+        assert.deepEqual(
+          readVictims(log).map(({ pid }) => pid),
+          pids,
+        );
+      }
+    }
+    assert.deepEqual(readVictims(kmsg(of3))[0]!.invocation?.tasks, [{ pid: 8, comm: 'hog', rssBytes: 5 * 4096 }]);
+  });
+
   it('have no victim that the kernel let go, and only that one', () => {
     const skipped = 'Memory cgroup out of memory: OOM victim 8 (hog) is already exiting. Skip killing the task';
     const told = readVictims(kmsg([begin(), summary(9), begin(), summary(8), skipped]));

@@ -83,6 +83,10 @@ suite('messages that the kernel split', () => {
     assert.deepEqual(join({ text: whole[4]! }, { text: 'other' }), [whole[4], 'other']);
   });
 
+  test('have no newline in the name of a group', () => {
+    for (const text of whole.slice(1, 4)) assert.deepEqual(join(record(text), bare('--')), [text, '--']);
+  });
+
   test('end where they were whole, if what followed is no part of them', () => {
     assert.deepEqual(join(record(whole[0]!), rest(' and so on')), [whole[0]]);
   });
