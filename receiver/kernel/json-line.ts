@@ -1,4 +1,4 @@
-import type { KernelMessage } from './kmsg-record.ts';
+import { maxTextLength, type KernelMessage } from './kmsg-record.ts';
 
 /** What a line of JSON wraps: a message of the kernel's, the line of a container, or neither. */
 export interface Unwrapped {
@@ -42,9 +42,9 @@ function parseObject(json: string): Record<string, unknown> | undefined {
 }
 
 function textOf(message: unknown): string | undefined {
-  if (typeof message === 'string') return message;
+  if (typeof message === 'string') return message.slice(0, maxTextLength);
   const isBytes = Array.isArray(message) && message.every((byte) => typeof byte === 'number');
-  return isBytes ? Buffer.from(message).toString('utf8') : undefined;
+  return isBytes ? Buffer.from(message.slice(0, maxTextLength)).toString('utf8') : undefined;
 }
 
 function number(digits: unknown): number | undefined {

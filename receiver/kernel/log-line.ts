@@ -2,14 +2,17 @@ import { unwrapJson } from './json-line.ts';
 import { maxTextLength, parseKmsgRecord, type KernelMessage } from './kmsg-record.ts';
 import { readPrefix } from './log-prefix.ts';
 
-/** How far a pasted log may be indented, or quoted. */
-const indentation = /^[ \t>|]{1,32}/;
+/**
+ * How far a pasted log may be indented, or quoted: not as far as journalctl indents the later lines of a message, into
+ * which anyone can put what looks like the kernel's, and which stand after an empty line, too.
+ */
+const indentation = /^(?:[\t>|]| {1,16}(?! )){1,32}/;
 
 /** A line that only says who speaks, as a search through a syslog file leaves it. */
 const nameAlone = /^(?:[^\s:]{1,255} )?kernel: (?=\S)/;
 
 /** Nothing but marks of quoting: what follows can be indented in its own way. */
-const betweenPastes = /^(?:[>|][ \t]*)*(?:```.*)?$/;
+const betweenPastes = /^(?:[>|] ?)*(?:```.*)?$/;
 
 /** `\x1b[31m` and so on, as dmesg, journalctl and grep write them to show parts in colour. */
 const colours = new RegExp(String.raw`\u001b\[[\d;]*[A-Za-z]`, 'g');

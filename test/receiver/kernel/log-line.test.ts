@@ -210,6 +210,27 @@ describe('LogLineReader', () => {
     }
   });
 
+  it('takes nothing that somebody wrote after an empty line of a message for the kernel', () => {
+    const indent = ' '.repeat('Nov 12 20:13:52 app: '.length);
+    const killed = 'Killed process 1 (x) total-vm:1kB';
+    for (const mark of ['', '> ', '> > ', '| ']) {
+      const blanks = [`${mark}${indent}`, `${mark}${indent}\`\`\``];
+      for (const blank of blanks) {
+        const forged = read(
+          `${mark}Nov 12 20:13:52 app: x`,
+          blank,
+          `${mark}${indent}Nov 12 20:13:52 kernel: ${killed}`,
+        );
+        assert.equal(forged.at(-1)?.joint, '\n', blank);
+      }
+      // Blanks at the ends of lines do not survive every editor.
+      for (const begin of ['', 'kernel: ', 'Nov 12 20:13:52 kernel: ']) {
+        const [, , forged] = read(`${mark}Nov 12 20:13:52 app: x`, mark.trimEnd(), `${mark}${indent}${begin}${killed}`);
+        assert.doesNotMatch(forged?.text ?? '', /^(?:kernel: )?Killed/, `${mark}|${begin}`);
+      }
+    }
+  });
+
   it('reads the lines of files among which somebody searched', () => {
     const a = { wallTimeMs: local(2026, 10, 12, 20, 13, 52), text: 'a' };
     const line = 'Nov 12 20:13:52 node-7 kernel: a';
@@ -298,5 +319,9 @@ describe('LogLineReader', () => {
       fc.property(fc.array(fc.tuple(prefix, fc.string())), (lines) => void read(...lines.map((line) => line.join('')))),
     );
     assert.ok(read('a'.repeat(100_000))[0]!.text.length <= 32_768);
+    for (const MESSAGE of ['a'.repeat(100_000), Array.from({ length: 100_000 }, () => 97)]) {
+      const line = JSON.stringify({ __REALTIME_TIMESTAMP: '1', _TRANSPORT: 'kernel', MESSAGE });
+      assert.equal(read(line)[0]!.text.length, 32_768);
+    }
   });
 });
