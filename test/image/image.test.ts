@@ -168,6 +168,8 @@ async function startTier(host: DockerHost, image: string, tier: Tier): Promise<T
       receivers: {
         container_lifecycle: {
           collection_interval: '500ms',
+          // dmesg has told a kill after half a second, where the machine has a CPU for it.
+          settle_time: '4s',
           sources: { docker: { endpoint: `unix:///host${join(socketFolder, basename(host.socket))}` } },
         },
       },
