@@ -104,15 +104,18 @@ function clean(line: string): string {
 }
 
 /**
- * What can stand before the prefix of a line: how it is indented, and what grep writes before a line of a file:
+ * What can stand before the prefix of a line: how it is indented, what grep writes before a line of a file, and
+ * `docker compose logs` before that of a container:
  *
  *     /var/log/kern.log:Nov 12 20:13:52 node-7 kernel: …
  *     /var/log/kern.log-1234-Nov 12 20:13:52 node-7 kernel: …
+ *     dmesg-1  | [    3.091534] hog invoked …
  */
 function leadsOf(line: string): string[] {
   const [indent = ''] = indentation.exec(line) ?? [];
   const named = /^[\w./~@+:-]{1,256}/.exec(line.slice(indent.length))?.[0] ?? '';
   const ends = [...named.matchAll(/[:-](?=[\dA-Z]|$)/g)].slice(0, mostLeads);
   const leads = ends.map(({ index }) => indent + named.slice(0, index + 1));
-  return indent === '' ? leads : [indent, ...leads];
+  const [composed] = /^[\w.-]{1,255} {1,64}\| /.exec(line) ?? [];
+  return [indent, composed ?? '', ...leads].filter((lead) => lead !== '');
 }

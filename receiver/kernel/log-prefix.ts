@@ -16,6 +16,8 @@ export interface LogPrefix extends LogPosition {
  *
  *     [    3.091534] hog invoked …                                         dmesg
  *     [    3.091534][  T134] hog invoked …                                 … with PRINTK_CALLER
+ *     [    3.091534] (1)[134:hog]hog invoked …                             dmesg of Android, of MediaTek's kernels
+ *     [    3.091534s][pid:134,cpu1,hog]hog invoked …                       … and of Huawei's
  *     <4>[    3.091534] hog invoked …                                      dmesg --raw
  *     kern  :warn  : [    3.091534] hog invoked …                          dmesg --decode
  *     [Wed Nov 12 20:13:52 2025] hog invoked …                             dmesg --ctime, in any language
@@ -47,10 +49,10 @@ export function readPrefix(text: string, nowMs: number): LogPrefix | 'foreign' |
   return readDecoded(text) ?? readDated(text, 0, nowMs);
 }
 
-/** `[  3.091534] node-7 kernel: …` of journalctl has a host and a name after the time. */
+/** `[  3.091534] node-7 kernel: …` of journalctl has a host, which can be left out, and a name after the time. */
 function afterKernelTime(time: LogPrefix | undefined, text: string): LogPrefix | undefined {
   if (time?.monotonicUs === undefined) return time;
-  const name = /[^\s:]{1,255} kernel: /y;
+  const name = /(?:[^\s:]{1,255} )?kernel: /y;
   name.lastIndex = time.end;
   return name.test(text) ? { ...time, end: name.lastIndex } : time;
 }
@@ -175,7 +177,8 @@ const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', '
 /** The time in brackets that begins at `from`: since boot, a date, or one that is relative or strange and tells nothing. */
 function readBracket(text: string, from: number): LogPrefix | undefined {
   if (text.charCodeAt(from) !== 0x5b) return undefined;
-  const sinceBoot = /\[ {0,12}(\d{1,12})\.(\d{1,9})(?: <[ +\d.]{1,24}>| {10,24})?\](?: ?\[ {0,12}[TC]\d{1,10}\])? ?/y;
+  const sinceBoot =
+    /\[ {0,12}(\d{1,12})\.(\d{1,9})s?(?: <[ +\d.]{1,24}>| {10,24})?\](?: ?\[ {0,12}[TC]\d{1,10}\]| \(\d{1,3}\)\[\d{1,10}:[^\]]{1,16}\]|\[pid:\d{1,10},cpu\d{1,4},[^\]]{1,16}\])? ?/y;
   sinceBoot.lastIndex = from;
   const match = sinceBoot.exec(text);
   if (match !== null) {
