@@ -70,7 +70,7 @@ function parseKilled(
   subject: { pid: number; memcgOom?: boolean },
   uidOfRhel6?: string,
 ): KilledLine | undefined {
-  const match = /^([^]{0,64})\)(?:, UID (\d{1,10}),)? total-vm:\d{1,16}kB/.exec(rest);
+  const match = /^([^]{0,64})\)(?:, UID (\d{1,10}),)? total-vm:\d{1,16}kB/.exec(rest) ?? cutKill.exec(rest);
   if (match === null) return undefined;
   const [whole, comm, uidOfRhel7] = match;
   const figures = rest.slice(comm!.length, whole.length + 256);
@@ -78,7 +78,7 @@ function parseKilled(
     kind: 'killed',
     ...subject,
     comm: comm!,
-    uid: number(uidOfRhel6 ?? uidOfRhel7 ?? / UID:(\d{1,10})/.exec(figures)?.[1]),
+    uid: number(uidOfRhel6 ?? uidOfRhel7 ?? / UID:(\d{1,10}) /.exec(figures)?.[1]),
     totalVmBytes: kilobytes(/ total-vm:(\d{1,16})kB/, figures),
     anonRssBytes: kilobytes(/ anon-rss:(\d{1,16})kB/, figures),
     fileRssBytes: kilobytes(/ file-rss:(\d{1,16})kB/, figures),
@@ -88,6 +88,9 @@ function parseKilled(
     sharing: false,
   };
 }
+
+/** Who copied a log may have cut its lines: `Out of memory: Killed process 134 (hog) total-vm:214`, or `… 134 (hog) ...`. */
+const cutKill = /^([^]{0,64})\)(?: total-vm[:\dkB,]{0,20})?[ .…\\]{0,8}$/;
 
 /** Length of the message that the line begins with, and what it says. */
 function readMessage(text: string): [number, boolean | undefined] {

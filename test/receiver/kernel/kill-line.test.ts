@@ -43,7 +43,18 @@ suite('a line that tells of a kill', () => {
       sharing: false,
     });
     assert.equal(parse(`Killed process 134 (hog) ${figures} oom_score_adj:-998`)?.['oomScoreAdj'], -998);
-    assert.equal(parse('Killed process 134 (hog)'), undefined);
+  });
+
+  test('is one where a copy of it was cut, with the figures that are left', () => {
+    const cut = { kind: 'killed', pid: 134, comm: 'hog', memcgOom: false, sharing: false };
+    for (const rest of ['', ' total-vm:', ' total-vm:21492', ' ...', ' …', ' \\']) {
+      assert.deepEqual(parse(`Out of memory: Killed process 134 (hog)${rest}`), cut, rest);
+    }
+    const vm = { ...cut, totalVmBytes: 21_492 * 1024 };
+    assert.deepEqual(parse('Out of memory: Killed process 134 (hog) total-vm:21492kB, anon-rss:2'), vm);
+    assert.equal(parse(`Killed process 134 (hog) ${figures}, UID:10`)?.['uid'], undefined);
+    assert.equal(parse('Killed process 134 (hog) because'), undefined);
+    assert.equal(parse('Killed process 134 (ho'), undefined);
   });
 
   test('tells who was chosen, who shares memory, and who was let go', () => {
