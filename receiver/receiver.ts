@@ -9,7 +9,7 @@ import {
   type Consumers,
   type ReceiverFactory,
 } from '../pipelines/component.ts';
-import { describeError } from '../pipelines/errors.ts';
+import { describeError, PermanentError } from '../pipelines/errors.ts';
 import { exitCodeOfSigkill } from './case.ts';
 import { configSchema, type Config } from './config.ts';
 import { ContainerTable, type Container } from './container-table.ts';
@@ -345,7 +345,7 @@ class ContainerLifecycle implements Component {
     return pod !== undefined && this.#isRuntimeUp() && nowMs - firstSeenAtMs < namedWithinMs;
   }
 
-  /** False where it was refused, and no other end is to be had of it: we stop. */
+  /** False where it was refused because we stop: a later run can have it taken. */
   #handOn(pass: () => Promise<void>, items: 'log_records' | 'metric_points', count: number): Promise<boolean> {
     if (this.#handingOn.size >= mostHandedOn) {
       this.#telemetry.refused(items, count, 'too much waits to be taken');
@@ -359,7 +359,7 @@ class ContainerLifecycle implements Component {
       },
       (error: unknown) => {
         this.#telemetry.refused(items, count, describeError(error));
-        return !this.#stopping.signal.aborted;
+        return error instanceof PermanentError || !this.#stopping.signal.aborted;
       },
     );
     this.#handingOn.add(counted);

@@ -9,6 +9,9 @@ const writesEveryMs = 1_000;
 /** A file that has grown by more than this, and to more than twice of what it was, is written anew. */
 const mostGrowthBytes = 64 * 1024;
 
+/** More lines do not wait: where nobody answers for hours, what is told meanwhile is dropped, but its lines would stay. */
+const mostWaiting = 1_000;
+
 /** Who knows the state. */
 export interface StateOwner {
   readonly table: ContainerTable;
@@ -33,8 +36,10 @@ export class StateKeeper {
   readonly #written = new Map<string, string>();
   #lastNode = '';
   #clockJumps = 0;
-  /** Lines that wait. */
+  /** Lines that wait, and what is to be taken without a line of its own. */
   #waiting = 0;
+  /** Too much waits for lines to be made: all that is told meanwhile is written once nothing waits. */
+  #overflows = false;
   #turn: Promise<void> = Promise.resolve();
   /** Something that was told must be told again by a later run. */
   #untaken = false;
@@ -68,8 +73,10 @@ export class StateKeeper {
    * a later run must tell it again.
    */
   told(taken: Promise<boolean>): void {
+    this.#overflows = this.#waiting >= mostWaiting || (this.#overflows && this.#waiting > 0);
     this.#waiting++;
-    this.#turn = this.#appendAfter(taken, this.#turn, this.#takeLine([]));
+    if (this.#overflows) void taken.then((isTaken) => (this.#waiting -= isTaken ? 1 : 0));
+    else this.#turn = this.#appendAfter(taken, this.#turn, this.#takeLine([]));
   }
 
   async #appendAfter(taken: Promise<boolean>, turn: Promise<void>, line: Buffer): Promise<void> {

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { ResourceMetrics } from '@opentelemetry/sdk-metrics';
+import type { Storage } from '../../pipelines/component.ts';
+import { PermanentError } from '../../pipelines/errors.ts';
+import { fileStorage } from '../../pipelines/extensions/file-storage.ts';
 import { Correlator } from '../../receiver/correlator.ts';
 import { containerLifecycle } from '../../receiver/receiver.ts';
 import { MemcgSource } from '../../receiver/sources/memcg.ts';
@@ -57,8 +61,8 @@ class Sink {
 }
 
 /** A receiver that sees the memory cgroups of a host made of files, and nothing else. */
-async function receive(t: TestContext, host: FakeHost, section: object = {}, next = new Sink()) {
-  const settings = makeSettings();
+async function receive(t: TestContext, host: FakeHost, section: object = {}, next = new Sink(), storage?: Storage) {
+  const settings = { ...makeSettings(), storage };
   const config = containerLifecycle.configSchema.parse({
     collection_interval: '100ms',
     root_path: host.root,
@@ -74,6 +78,15 @@ async function receive(t: TestContext, host: FakeHost, section: object = {}, nex
     settings,
     errors: () => settings.lines.filter(({ level }) => level === 'error'),
   };
+}
+
+async function storageIn(t: TestContext): Promise<Storage> {
+  const directory = mkdtempSync(join(tmpdir(), 'exit137-state-'));
+  t.after(() => rmSync(directory, { recursive: true, force: true }));
+  const extension = fileStorage.create({ directory, create_directory: true }, makeSettings());
+  await extension.start();
+  t.after(() => extension.shutdown(never));
+  return extension.storageOf!('receiver_container_lifecycle');
 }
 
 const errorsOf = (series: Record<string, number>, task: string) =>
@@ -230,4 +243,35 @@ describe('the receiver', () => {
     await sink.collected('it is counted', (last) => last.get(idOf(2))?.['container.memory.oom_kills'] === 1);
     assert.equal((await settings.series())['otelcol_receiver_refused_log_records{receiver=test}'], 1);
   });
+
+  for (const [what, error, toldAgain] of [
+    ['what nobody took', new Error('nobody answers'), 1],
+    ['but not what was rejected', new PermanentError('never'), 0],
+  ] as const) {
+    it(`tells in the next run what was refused because it stopped: ${what}`, async (t) => {
+      const host = new FakeHost(t, 2);
+      host.write('proc/sys/kernel/random/boot_id', '11111111-2222-3333-4444-555555555555\n');
+      host.write('proc/vmstat', vmstat(0));
+      host.make(idOf(1));
+      const storage = await storageIn(t);
+      const next = new Sink();
+      const refused = Promise.withResolvers<void>();
+      next.consumeLogs = async (logs) => {
+        next.records.push(...logs);
+        await refused.promise;
+      };
+      const first = await receive(t, host, { settle_time: '20ms' }, next, storage);
+      await eventually('it is kept', () => storage.open('state').kept?.includes(idOf(1)) || undefined);
+      host.writeGroup(idOf(1), 'memory.events', events(1));
+      host.write('proc/vmstat', vmstat(1));
+      await eventually('it is told', () => next.records.length > 0 || undefined);
+      const stopped = first.receiver.shutdown(never);
+      refused.reject(error);
+      await stopped;
+      const second = await receive(t, host, { settle_time: '20ms' }, new Sink(), storage);
+      await second.sink.collected('it goes on', (last) => last.get(idOf(1))?.['container.memory.oom_kills'] === 1);
+      await second.receiver.shutdown(never);
+      assert.equal(second.sink.records.length, toldAgain);
+    });
+  }
 });

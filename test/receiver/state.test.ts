@@ -334,6 +334,46 @@ describe('the state', () => {
     assert.deepEqual(ids(), [idOf(1)]);
   });
 
+  it('does not grow with what is told while nobody takes it, and has all of it once somebody does', async (t) => {
+    const { storage, path } = await makeStorage(t);
+    const { take, keeper, table } = startRun(storage);
+    await eventually('the file is there', () => (readFileIfThere(path) === undefined ? undefined : true));
+    take(observationsOf(idOf(1)).appeared(10));
+    const container = table.get(idOf(1))!;
+    const [first, last] = [Promise.withResolvers<boolean>(), Promise.withResolvers<boolean>()];
+    for (let kill = 1; kill <= 3000; kill++) {
+      container.workload.oomKills = kill;
+      keeper.changed(container);
+      keeper.told(kill === 1 ? first.promise : kill === 2000 ? last.promise : Promise.resolve(true));
+    }
+    const kills = () => decodeState(readFileSync(path)).containers.get(idOf(1))?.workload.oomKills;
+    first.resolve(true);
+    await eventually('the lines that waited are written', () => kills() === 1000 || undefined);
+    container.workload.oomKills = 3001;
+    keeper.changed(container);
+    keeper.told(Promise.resolve(true));
+    await new Promise(setImmediate);
+    assert.equal(kills(), 1000, 'one of those that were told before is not taken');
+    last.resolve(true);
+    await eventually('the rest is written', () => kills() === 3001 || undefined);
+    assert.ok(readFileSync(path, 'utf8').split('\n').length < 1010);
+    await keeper.close();
+  });
+
+  it('is left as it was at a stop where much waits, and one of it must be told again', async (t) => {
+    const { storage, path } = await makeStorage(t);
+    const { take, keeper } = startRun(storage);
+    take(observationsOf(idOf(1)).appeared(10));
+    const first = Promise.withResolvers<boolean>();
+    for (let n = 0; n < 1000; n++) keeper.told(first.promise);
+    take(observationsOf(idOf(2)).appeared(20));
+    keeper.told(Promise.resolve(false));
+    first.resolve(true);
+    await new Promise(setImmediate);
+    await keeper.close();
+    assert.deepEqual([...decodeState(readFileSync(path)).containers.keys()], [idOf(1)]);
+  });
+
   it('of another boot keeps what was counted, and has the kernel count from 0', async (t) => {
     const { storage } = await makeStorage(t);
     const first = startRun(storage);
