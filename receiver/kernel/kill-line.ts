@@ -70,10 +70,10 @@ function parseKilled(
   subject: { pid: number; memcgOom?: boolean },
   uidOfRhel6?: string,
 ): KilledLine | undefined {
-  const match = /^([^]{0,64})\)(?:, UID (\d{1,10}),)? total-vm:\d{1,16}kB/.exec(rest) ?? cutKill.exec(rest);
+  const match = wholeKill.exec(rest) ?? wholeKill.exec(unwrap(rest)) ?? cutKill.exec(rest);
   if (match === null) return undefined;
   const [whole, comm, uidOfRhel7] = match;
-  const figures = rest.slice(comm!.length, whole.length + 256);
+  const figures = unwrap(rest.slice(comm!.length, whole.length + 256));
   return {
     kind: 'killed',
     ...subject,
@@ -89,8 +89,18 @@ function parseKilled(
   };
 }
 
+const wholeKill = /^([^]{0,64})\)(?:, UID (\d{1,10}),)? total-vm:\d{1,16}kB/;
+
+/** The kernel writes no newline after the name, but a terminal or a mail can have wrapped the line. */
+function unwrap(rest: string): string {
+  if (!rest.includes('\n')) return rest;
+  const nameEnd = rest.lastIndexOf(')') + 1;
+  const figures = rest.slice(nameEnd).replaceAll(',\n', ', ').replaceAll('\n', '');
+  return rest.slice(0, nameEnd) + figures;
+}
+
 /** Who copied a log may have cut its lines: `Out of memory: Killed process 134 (hog) total-vm:214`, or `… 134 (hog) ...`. */
-const cutKill = /^([^]{0,64})\)(?: total-vm[:\dkB,]{0,20})?[ .…\\]{0,8}$/;
+const cutKill = /^([^\n]{0,64})\)(?: total-vm[:\dkB,]{0,20})?[ .…\\]{0,8}$/;
 
 /** Length of the message that the line begins with, and what it says. */
 function readMessage(text: string): [number, boolean | undefined] {

@@ -30,7 +30,8 @@ export function parseOomKillLine(text: string, comm?: string): OomKillLine | und
   const head = text.slice(0, text.length - end[0].length);
   const commAt = findComm(head, comm);
   if (commAt === -1) return undefined;
-  const paths = readPaths(head.slice(0, commAt));
+  // No group's name holds a newline, but a terminal can have wrapped the line.
+  const paths = readPaths(head.slice(0, commAt).replaceAll('\n', ''));
   const constraint = /^[A-Z_]{0,64}/.exec(text.slice(begin.length, begin.length + 64))![0];
   return {
     // 5.0 to 5.2 call every constraint CONSTRAINT_NONE; no other names a limit.

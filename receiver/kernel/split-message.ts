@@ -65,7 +65,7 @@ export class SplitMessageJoiner {
   #goesOn({ joint, sequence, monotonicUs, wallTimeMs }: KernelMessage, beginsAnew: boolean): boolean {
     const held = this.#held;
     if (held === undefined || held.pieces >= maxPieces) return false;
-    if (joint === '\n' && !held.form.hasName) return false;
+    if (joint === '\n' && !held.form.hasName) return !held.form.whole.test(held.message.text);
     if (joint !== undefined) return !beginsAnew || !held.form.whole.test(held.message.text);
     // Text without any prefix: a line that follows an unfinished one can only be its rest.
     const bare = sequence === undefined && monotonicUs === undefined && wallTimeMs === undefined;
@@ -77,7 +77,9 @@ export class SplitMessageJoiner {
     held.pieces++;
     if (held.form.whole.test(held.message.text)) held.wholeText = held.message.text;
     const room = maxTextLength - held.message.text.length;
-    held.message = { ...held.message, text: held.message.text + `${joint}${text}`.slice(0, Math.max(0, room)) };
+    // Where the name of a group goes on in a new line, a terminal wrapped it.
+    const glue = held.form.hasName ? joint : '';
+    held.message = { ...held.message, text: held.message.text + `${glue}${text}`.slice(0, Math.max(0, room)) };
   }
 }
 

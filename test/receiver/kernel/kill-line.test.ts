@@ -45,6 +45,13 @@ suite('a line that tells of a kill', () => {
     assert.equal(parse(`Killed process 134 (hog) ${figures} oom_score_adj:-998`)?.['oomScoreAdj'], -998);
   });
 
+  test('is read where a terminal or a mail wrapped it', () => {
+    for (const wrapped of ['total-\nvm:21492kB, anon-rss:20224kB,\nfile-rss:12\n64kB, shmem-rss:264kB']) {
+      assert.deepEqual(parse(`Killed process 134 (hog) ${wrapped}`), killed);
+      assert.deepEqual(parse(`Killed process 134 (h\ng) ${wrapped}`), { ...killed, comm: 'h\ng' });
+    }
+  });
+
   test('is one where a copy of it was cut, with the figures that are left', () => {
     const cut = { kind: 'killed', pid: 134, comm: 'hog', memcgOom: false, sharing: false };
     for (const rest of ['', ' total-vm:', ' total-vm:21492', ' ...', ' …', ' \\']) {

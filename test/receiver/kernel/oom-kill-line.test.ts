@@ -36,6 +36,11 @@ suite('the summary of a kill', () => {
     assert.deepEqual(parse(text), { ...facts, oomMemcg: '/a', taskMemcg: '/a' });
   });
 
+  test('names the groups where a terminal wrapped it', () => {
+    const wrapped = `${begin}cpuset=/,mems_all\nowed=0,oom_memcg=/docker/7c\n1f,task_memcg=/docke\nr/7c1f,task=h\ng${end}`;
+    assert.deepEqual(parse(wrapped), { ...facts, comm: 'h\ng', oomMemcg: '/docker/7c1f', taskMemcg: '/docker/7c1f' });
+  });
+
   test('names no group where the words before it are not the kernel’s', () => {
     assert.deepEqual(parse(`${begin}cpuset=/,mems_allowed=0,other=/a,task_memcg=/a/b,task=hog${end}`), facts);
     assert.deepEqual(parse(`${begin}cpuset=/,mems_allowed=0,oom_memcg=/a,task_memcg=/b,task=hog${end}`), facts);

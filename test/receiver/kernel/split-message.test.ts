@@ -85,6 +85,10 @@ suite('messages that the kernel split', () => {
 
   test('have no newline in the name of a group', () => {
     for (const text of whole.slice(1, 4)) assert.deepEqual(join(record(text), bare('--')), [text, '--']);
+    assert.deepEqual(
+      join(record('Tasks in /docker/7c'), bare('1f are going to be killed due to memory.oom.group set')),
+      ['Tasks in /docker/7c1f are going to be killed due to memory.oom.group set'],
+    );
   });
 
   test('end where they were whole, if what followed is no part of them', () => {
