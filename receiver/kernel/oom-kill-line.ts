@@ -85,5 +85,5 @@ export function splitNested(paths: string, separator: string, innerFirst: boolea
 
 /** True when the group `path` is `group` or lies below it. */
 export function isWithin(path: string, group: string): boolean {
-  return path === group || path.startsWith(group.endsWith('/') ? group : `${group}/`);
+  return path === group || path.startsWith(group === '/' ? group : `${group}/`);
 }

@@ -86,6 +86,13 @@ suite('the dump before a kill', () => {
     });
     assert.deepEqual(told(dumpOf(usage, usage)), { at });
     assert.deepEqual(told(dumpOf(header, row, header, row)), { at });
+    assert.deepEqual(told(dumpOf('Task in /a/b killed as a result of limit of /')), {
+      at,
+      oomMemcg: '/',
+      taskMemcg: '/a/b',
+    });
+    // Wrapped by a terminal: the path goes on in the next line.
+    assert.equal(new OomDump(at, 4096).add({ text: 'Task in /a/b killed as a result of limit of /a/' }), false);
     const groups = 'Task in /a/b killed as a result of limit of /a';
     assert.deepEqual(told(dumpOf(groups, usage)), { at, oomMemcg: '/a', taskMemcg: '/a/b', ...used });
     assert.deepEqual(told(dumpOf(groups, usage, groups)), { at, oomMemcg: '/a', taskMemcg: '/a/b' });
