@@ -11,8 +11,11 @@ const indentation = /^(?:[\t>|]| {1,16}(?! )){1,32}/;
 /** A line that only says who speaks, as a search through a syslog file leaves it. */
 const nameAlone = /^(?:[^\s:]{1,255} )?kernel: (?=\S)/;
 
-/** Nothing but marks of quoting: what follows can be indented in its own way. */
-const betweenPastes = /^(?:[>|] ?)*(?:```.*)?$/;
+/**
+ * Nothing but marks of quoting: what follows can be indented in its own way. A fence bears a language at most: a process's
+ * name with a newline can begin a line, too, and the rest of its kill is behind it.
+ */
+const betweenPastes = /^(?:[>|] ?)*(?:```[\w+-]{0,16})?$/;
 
 /** `\x1b[31m` and so on, as dmesg, journalctl and grep write them to show parts in colour. */
 const colours = new RegExp(String.raw`\u001b\[[\d;]*[A-Za-z]`, 'g');

@@ -23,7 +23,7 @@ export interface LogPrefix extends LogPosition {
  *     [Wed Nov 12 20:13:52 2025] hog invoked …                             dmesg --ctime, in any language
  *     2025-11-12T20:13:52,091534+01:00 hog invoked …                       dmesg --time-format=iso
  *     kern  :warn  : 2025-11-12T20:13:52,091534+01:00 hog invoked …        dmesg --decode --time-format=iso
- *     Nov 12 20:13:52 node-7 kernel: hog invoked …                         journalctl, short and short-precise
+ *     Nov 12 20:13:52 node-7 kernel: hog invoked …                         journalctl, short or short-precise, any language
  *     2025-11-12T20:13:52+0100 node-7 kernel: hog invoked …                journalctl --output=short-iso; rsyslog
  *     Wed 2025-11-12 20:13:52 CET node-7 kernel: hog invoked …             journalctl --output=short-full
  *     1762974832.091534 node-7 kernel: hog invoked …                       journalctl --output=short-unix
@@ -85,9 +85,8 @@ function readDecoded(text: string): LogPrefix | undefined {
 /** A date in one of its forms, and after it who speaks. */
 function readDated(text: string, from: number, nowMs: number): LogPrefix | 'foreign' | undefined {
   const first = text.charCodeAt(from);
-  if (isDigit(first)) return readIso(text, from) ?? readUnix(text, from);
-  const isUpper = first >= 0x41 && first <= 0x5a;
-  return isUpper ? (readShort(text, from, nowMs) ?? readFull(text, from) ?? readOpenWrt(text, from)) : undefined;
+  if (isDigit(first)) return readIso(text, from) ?? readUnix(text, from) ?? readShort(text, from, nowMs);
+  return readShort(text, from, nowMs) ?? readFull(text, from) ?? readOpenWrt(text, from);
 }
 
 /** Only dmesg, which has no host and no name, writes a comma before the fraction. */
@@ -116,8 +115,9 @@ function readUnix(text: string, from: number): LogPrefix | 'foreign' | undefined
   return unix === null ? undefined : readName(text, { wallTimeMs: Number(unix[1]) * 1000, end: form.lastIndex });
 }
 
+/** journalctl writes the month in the language of who calls it; the time is not known then. */
 function readShort(text: string, from: number, nowMs: number): LogPrefix | 'foreign' | undefined {
-  const form = /([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d(?:\.\d{1,9})?) /y;
+  const form = /([^\s\d:[\]]{2,12}|\d{1,2}[月월]) {1,2}(\d{1,2}) (\d\d):(\d\d):(\d\d(?:\.\d{1,9})?) /y;
   form.lastIndex = from;
   const short = form.exec(text);
   if (short === null) return undefined;

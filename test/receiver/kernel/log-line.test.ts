@@ -52,6 +52,10 @@ describe('LogLineReader', () => {
     ['journalctl', 'Nov 12 20:13:52 node-7 kernel: ', { wallTimeMs: local(2026, 10, 12, 20, 13, 52) }],
     ['journalctl --no-hostname', 'Nov 12 20:13:52 kernel: ', { wallTimeMs: local(2026, 10, 12, 20, 13, 52) }],
     ['journalctl of last year', 'Dec 24 20:13:52 node-7 kernel: ', { wallTimeMs: local(2025, 11, 24, 20, 13, 52) }],
+    ['journalctl in French', 'nov. 12 20:13:52 node-7 kernel: ', {}],
+    ['journalctl in German', 'Mär 12 20:13:52 node-7 kernel: ', {}],
+    ['journalctl in Russian', 'ноя 12 20:13:52.250000 node-7 kernel: ', {}],
+    ['journalctl in Chinese', '11月 12 20:13:52 node-7 kernel: ', {}],
     [
       'journalctl -o short-precise',
       'Nov 12 20:13:52.250000 node-7 kernel: ',
@@ -281,6 +285,7 @@ describe('LogLineReader', () => {
   it('leaves out what other programs wrote to a journal or syslog file', () => {
     const lines = [
       'Nov 12 20:13:52 node-7 app[12]: Killed process 1 (x) total-vm:1kB, anon-rss:1kB, file-rss:0kB',
+      'déc. 12 20:13:52 node-7 app[12]: Killed process 1 (x) total-vm:1kB, anon-rss:1kB, file-rss:0kB',
       'Nov 12 20:13:52 node-7 app: kernel: Killed process 1 (x) total-vm:1kB, anon-rss:1kB, file-rss:0kB',
       '2025-11-12T20:13:52+0100 node-7 app[12]: Killed process 1 (x) total-vm:1kB',
       '1762974832.250000 node-7 app[12]: Killed process 1 (x) total-vm:1kB',
@@ -307,6 +312,10 @@ describe('LogLineReader', () => {
       joint: '\n',
     });
     assert.deepEqual(read('a', 'b').at(-1), { text: 'b' });
+    for (const begin of ['```', '> ', '>```', '', '{"']) {
+      const [, rest] = read('[    1.000000] Killed process 137 (nl', `${begin}c) total-vm:1kB`);
+      assert.deepEqual(rest, { text: `${begin}c) total-vm:1kB`, joint: '\n' });
+    }
     const forged = '  kernel: Killed process 1 (x) total-vm:1kB';
     assert.equal(read('[    1.000000] Killed process 137 (nl', forged).at(-1)!.joint, '\n');
   });
