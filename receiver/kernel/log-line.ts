@@ -12,8 +12,8 @@ const indentation = /^(?:[\t>|]| {1,16}(?! )){1,32}/;
 const nameAlone = /^(?:[^\s:]{1,255} )?kernel: (?=\S)/;
 
 /**
- * Nothing but marks of quoting: what follows can be indented in its own way. A fence bears a language at most: a process's
- * name with a newline can begin a line, too, and the rest of its kill is behind it.
+ * Nothing but marks of quoting: what follows can be indented in its own way. A fence bears a language at most: a line
+ * can begin with the rest of a process's name, too, and behind that is the rest of its kill.
  */
 const betweenPastes = /^(?:[>|] ?)*(?:```[\w+-]{0,16})?$/;
 

@@ -23,7 +23,7 @@ export interface LogPrefix extends LogPosition {
  *     [Wed Nov 12 20:13:52 2025] hog invoked …                             dmesg --ctime, in any language
  *     2025-11-12T20:13:52,091534+01:00 hog invoked …                       dmesg --time-format=iso
  *     kern  :warn  : 2025-11-12T20:13:52,091534+01:00 hog invoked …        dmesg --decode --time-format=iso
- *     Nov 12 20:13:52 node-7 kernel: hog invoked …                         journalctl, short or short-precise, any language
+ *     Nov 12 20:13:52 node-7 kernel: hog invoked …                         journalctl, short, in any language
  *     2025-11-12T20:13:52+0100 node-7 kernel: hog invoked …                journalctl --output=short-iso; rsyslog
  *     Wed 2025-11-12 20:13:52 CET node-7 kernel: hog invoked …             journalctl --output=short-full
  *     1762974832.091534 node-7 kernel: hog invoked …                       journalctl --output=short-unix
