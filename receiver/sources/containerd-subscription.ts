@@ -20,7 +20,7 @@ export class ContainerdSubscription {
    * What came of containers that were just made, until it is known who they are: where we are late it comes together
    * with their making, and a kill or an exit would be told without a name.
    */
-  readonly #held = new Map<string, ContainerdEvent[]>();
+  readonly #held = new Map<string, { isKnown: boolean; events: ContainerdEvent[] }>();
 
   constructor(settings: SubscriptionSettings) {
     this.#settings = settings;
@@ -57,17 +57,21 @@ export class ContainerdSubscription {
   /** A hint at a kill waits for nothing. */
   #hold(event: ContainerdEvent): boolean {
     const held = this.#held.get(event.containerId);
-    if (held === undefined || event.kind === 'oom') return false;
-    held.push(event);
-    if (held.length >= mostHeld) this.#release(event.containerId);
+    if (held === undefined || event.kind === 'oom' || held.events.length >= mostHeld) return false;
+    held.events.push(event);
     return true;
   }
 
+  /** In the order in which containers were made: the later one of a pod's container is a restart of the other. */
   #release(containerId: string): void {
-    const held = this.#held.get(containerId) ?? [];
-    this.#held.delete(containerId);
-    if (this.#settings.signal.aborted) return;
-    for (const event of held) if (!this.#hold(event)) this.#take(event);
+    const asked = this.#held.get(containerId);
+    if (asked !== undefined) asked.isKnown = true;
+    for (const [id, { isKnown, events }] of this.#held) {
+      if (!isKnown) return;
+      this.#held.delete(id);
+      if (this.#settings.signal.aborted) continue;
+      for (const event of events) if (!this.#hold(event)) this.#take(event);
+    }
   }
 
   #take(event: ContainerdEvent): void {
@@ -77,7 +81,7 @@ export class ContainerdSubscription {
       case 'created':
         // Before it starts: a short-lived one is gone before it could be asked for then.
         memory.add(containerId, namespace);
-        this.#held.set(containerId, []);
+        this.#held.set(containerId, { isKnown: false, events: [] });
         void this.#inspector.askWhetherStarted(containerId);
         return this.#inspector.askAfterEvent(containerId);
       case 'updated': {
