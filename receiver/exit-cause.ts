@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { endedByMs, exitCodeOfSigkill, type Case } from './case.ts';
+import { endedByMs, exitCodeOfSigkill, hasOpenKills, type Case } from './case.ts';
 import type { ContainerExit, Evidence, ExitCause, LimitScope } from './incident.ts';
 import type { ExitReason } from './workload.ts';
 
@@ -26,6 +26,8 @@ export function explainEnd(open: Case, due: boolean): ContainerExit | 'wait' | '
   if (open.initKilled !== undefined && (endedBySigkill || exitCode === undefined)) {
     return tellEnd(open, 'oom_killed', causeOfScope[open.initKilled.scope], open.initKilled.evidence);
   }
+  // The log may name the main process yet, whatever else was asked for.
+  if (endedBySigkill && !due && hasOpenKills(open)) return 'wait';
   const asked = decideAsked(open, due);
   if (asked === undefined && endedBySigkill && endedByUnknownKill(open)) {
     const { evidence, scope } = open.maybeInitKilled!;

@@ -349,6 +349,23 @@ describe('Correlator', () => {
     assert.deepEqual(next.map(summarize), ['oom_kill init']);
   });
 
+  it('has a stop wait for the log, which may name the main process as the victim of a kill', () => {
+    const asked = [seen(1001, { startedAtMs: 1000, pid: 70 }), signalled(5000, 15), counted(5100)];
+    const ends = [exited(5110, 137), stopped(5120)];
+    for (const [pid, expected] of [
+      [70, ['oom_kill init', 'exit oom_killed oom_container']],
+      [71, ['oom_kill child', 'exit killed stopped']],
+    ] as const) {
+      const receiver = makeReceiver({ isKernelLogUp: true });
+      const told = [...running, ...asked, ...ends].flatMap((observation) => receiver.take(observation));
+      assert.deepEqual(told.map(summarize), []);
+      assert.deepEqual(receiver.take(victimOf(id, 5099, pid), 5300).map(summarize), expected);
+    }
+    const receiver = makeReceiver({ isKernelLogUp: true });
+    const told = [...running, ...asked, exited(5110, 0)].flatMap((observation) => receiver.take(observation));
+    assert.deepEqual(told.map(summarize), ['exit completed stopped'], 'an end by itself waits for nothing');
+  });
+
   it('takes the main process of the next group for that of the next life, though the end of the last is not told', () => {
     const receiver = makeReceiver({ isKernelLogUp: true });
     const next = [gone(5001), appeared(5002), processes(5003, 80)];
