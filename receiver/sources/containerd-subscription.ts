@@ -54,10 +54,9 @@ export class ContainerdSubscription {
     throw new Error(`containerd ended the stream of events from "${api.socket}"`);
   }
 
-  /** A hint at a kill waits for nothing. */
   #hold(event: ContainerdEvent): boolean {
     const held = this.#held.get(event.containerId);
-    if (held === undefined || event.kind === 'oom' || held.events.length >= mostHeld) return false;
+    if (held === undefined || !waits(event) || held.events.length >= mostHeld) return false;
     held.events.push(event);
     return true;
   }
@@ -141,4 +140,9 @@ function isToldExit({ startedAtMs, endedAtMs, pid }: RememberedContainer, atMs: 
   if (endedAtMs !== undefined) return atMs <= endedAtMs + clockGrainMs;
   // Of an earlier life; begins and ends are written down by different clocks.
   return startedAtMs !== undefined && pid !== undefined && pid !== ofPid && atMs <= startedAtMs;
+}
+
+/** Not so a hint at a kill, nor what says nothing of the container: the exit of a probe, say. */
+function waits(event: ContainerdEvent): boolean {
+  return event.kind !== 'oom' && (event.kind !== 'exited' || event.isMain);
 }

@@ -158,6 +158,7 @@ describe('exit137 that is stopped and started again', requires('docker', 'bundle
   it('tells after the next start what nobody took until it was stopped', async () => {
     const container = await host.run(['memhog', 'signal', '64']);
     await first.nextMetricsOf(container.id);
+    await untilKept();
     // 14 UNAVAILABLE
     first.endpoint.answerAlways({ code: 14 });
     await killChild(container);
