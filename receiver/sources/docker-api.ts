@@ -135,8 +135,9 @@ export class DockerApi {
 function daemonOf(answer: unknown): Daemon {
   const { Version, Components } = (answer ?? {}) as { Version?: unknown; Components?: unknown };
   if (typeof Version !== 'string') throw new Error(`the answer has no version: "${printable(answer)}"`);
-  const components: { Name?: unknown }[] = Array.isArray(Components) ? Components : [];
-  const isPodman = components.some((component) => String(component?.Name).startsWith('Podman'));
+  const components: ({ Name?: unknown } | null)[] = Array.isArray(Components) ? Components : [];
+  const names = components.map((component) => component?.Name);
+  const isPodman = names.some((name) => typeof name === 'string' && name.startsWith('Podman'));
   return { runtime: isPodman ? 'podman' : 'docker', version: printable(Version) };
 }
 

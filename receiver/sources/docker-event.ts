@@ -187,9 +187,9 @@ function signalOf(text: string | undefined): number | undefined {
 
 function timeOf(nanos: string | undefined, seconds: unknown): number | undefined {
   // 2^53 is passed by a factor of 200: what is lost is less than a microsecond.
-  const atMs = nanos === undefined ? Number(seconds) * 1000 : Number(nanos) / 1e6;
-  const isTime = nanos !== undefined || typeof seconds === 'number';
-  return isTime && isDaemonTime(atMs) ? atMs : undefined;
+  const ofNanos = nanos === undefined ? undefined : Number(nanos) / 1e6;
+  const atMs = ofNanos ?? (typeof seconds === 'number' ? seconds * 1000 : NaN);
+  return isDaemonTime(atMs) ? atMs : undefined;
 }
 
 function attributesOf({ Actor }: EventLine): Record<string, string> {

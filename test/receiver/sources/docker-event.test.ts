@@ -140,6 +140,14 @@ describe('events of Docker and Podman', () => {
       assert.deepEqual(decode(line), { observation: undefined, key: undefined, bad: [told] });
   });
 
+  it('have the time of their arrival where theirs is none', () => {
+    for (const time of ['null', '{"toString":""}', '"now"', '[1795244506]', '-1', '1e300']) {
+      const text = docker20.die.replace(/"time":\d+,"timeNano":\d+/, `"time":${time},"timeNano":${time}`);
+      assert.notEqual(text, docker20.die);
+      assert.equal(decode(text).observation?.atMs, nowMs, time);
+    }
+  });
+
   it('never throw, whatever the bytes and however they are cut', () => {
     const line = fc.oneof(
       fc.string(),
