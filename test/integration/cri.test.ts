@@ -142,8 +142,9 @@ for (const { runtime, who, sources } of tellers) {
       }
       const counted = { ...nothingCounted, exitsError: 5, restarts: 4, exitCode: 7 };
       await eventually('one series has counted them all', () => {
-        return isDeepStrictEqual(lifecycleCounters(workloadOf(pod)), counted) || undefined;
-      }).catch(() => assert.deepEqual(lifecycleCounters(workloadOf(pod)), counted));
+        const metrics = workloadOf(pod);
+        return (metrics !== undefined && isDeepStrictEqual(lifecycleCounters(metrics), counted)) || undefined;
+      }).catch(() => assert.deepEqual(lifecycleCounters(workloadOf(pod) ?? {}), counted));
       await pod.remove();
     });
 
@@ -190,12 +191,13 @@ for (const { runtime, who, sources } of tellers) {
     });
 
     /** The newest counters of a pod's container, which outlive its instances. */
-    function workloadOf({ uid }: Pod): Record<string, ReceivedMetric> {
+    /** Undefined where none have arrived. */
+    function workloadOf({ uid }: Pod): Record<string, ReceivedMetric> | undefined {
       const sent = agent.endpoint.received.flatMap(({ metrics }) => metrics);
       const ofPod = sent.filter(({ resource }) => {
         return resource['k8s.pod.uid'] === uid && resource['container.id'] === undefined;
       });
-      return ofPod.at(-1)?.metrics ?? {};
+      return ofPod.at(-1)?.metrics;
     }
 
     async function waitUntilTold(container: PodContainer, expected: Told[]): Promise<void> {
