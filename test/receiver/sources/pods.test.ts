@@ -138,16 +138,11 @@ suite('without a runtime, the statuses of pods', () => {
     for (const namedFirst of [true, false]) {
       const { node, pod, makeGroup } = await start(context);
       const memcg = `/kubepods/burstable/pod${uidOf(1)}/${idOf(1)}`;
-      const total = (oomKills: number): Observation => ({
-        kind: 'node_oom_kills_counted',
-        atMs: node.clock.wallMs,
-        total: oomKills,
-      });
-      node.take(total(40));
+      node.take(totalOf(node, 40));
       makeGroup(1);
       pod.tell([instance(1)]);
       node.clock.pass(5_700);
-      node.take(total(41), observationsOf(idOf(1)).gone(node.clock.wallMs + 50, memcg));
+      node.take(totalOf(node, 41), observationsOf(idOf(1)).gone(node.clock.wallMs + 50, memcg));
       const named = victimOf(idOf(1), node.clock.wallMs, 71, { memcg });
       if (namedFirst) node.take(named);
       node.clock.pass(500);
@@ -166,18 +161,13 @@ suite('without a runtime, the statuses of pods', () => {
       const { node, pod, makeGroup } = await start(context);
       const memcg = `/kubepods/burstable/pod${uidOf(1)}/${idOf(1)}`;
       const { counted, gone } = observationsOf(idOf(1));
-      const total = (oomKills: number): Observation => ({
-        kind: 'node_oom_kills_counted',
-        atMs: node.clock.wallMs,
-        total: oomKills,
-      });
-      node.take(total(40));
+      node.take(totalOf(node, 40));
       makeGroup(1);
       pod.tell([instance(1)]);
       node.clock.pass(5_950);
       if (!ownCounter) node.take(gone(node.clock.wallMs, memcg));
       node.clock.pass(200);
-      node.take(total(41));
+      node.take(totalOf(node, 41));
       if (ownCounter) node.take(counted(node.clock.wallMs, 1, { memcg }), gone(node.clock.wallMs, memcg));
       node.clock.pass(6_000);
       node.settleNow();
@@ -299,4 +289,9 @@ suite('the sandbox of a pod', () => {
 function makeOtherPodsGroup({ node }: Running): void {
   const memcg = `/kubepods/burstable/pod${uidOf(9)}/${idOf(9)}`;
   node.take(observationsOf(idOf(9)).appeared(node.clock.wallMs, true, memcg));
+}
+
+/** The machine's own count of kills. */
+function totalOf({ clock }: Node, total: number): Observation {
+  return { kind: 'node_oom_kills_counted', atMs: clock.wallMs, total };
 }
